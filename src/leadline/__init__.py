@@ -1,0 +1,37 @@
+"""leadline: record how every training example was learned, and read everything else from that record.
+
+    import leadline
+    run = leadline.train("recipe.yaml")        # or leadline.train(data=df, text="text", label="label", model="minilm")
+    run = leadline.open("runs/x")
+    run.scores()                               # polars: id, label, one column per score, region
+    recorder = leadline.Recorder(ids, labels, classes=["no", "yes"], to="runs/mine")   # in anybody's loop
+
+torch is loaded only when `train` or `Recorder` is asked for.
+"""
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leadline.experiment import train
+    from leadline.learn.recorder import Recorder
+    from leadline.runs import Run, open
+
+__version__ = version("leadline")
+__all__ = ["Recorder", "Run", "open", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":
+        from leadline.experiment import train
+
+        return train
+    if name == "Recorder":
+        from leadline.learn.recorder import Recorder
+
+        return Recorder
+    if name in ("open", "Run"):
+        from leadline import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module 'leadline' has no attribute {name!r}")

@@ -1,0 +1,38 @@
+"""Training losses, one number per entry; the sum over a step is divided by W (plans/weights.py), never averaged here."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    class_weights: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    focal_gamma: float | None = None,
+) -> Tensor:
+    """(B,) sum_k w_k S_ik (-log p_ik) (1 - p_ik)^g, in float32.
+
+    logits (B, K); targets (B,) class index or (B, K) distribution Y; S = (1 - e) Y + e / K;
+    w (K,) class weights; g the focal exponent (Lin et al. 2017, without alpha: that is a class weight).
+    """
+    log_p = logits.float().log_softmax(-1)
+    if targets.ndim == 1 and class_weights is None and not label_smoothing and not focal_gamma:
+        return torch.nn.functional.nll_loss(log_p, targets, reduction="none")
+    k = logits.shape[-1]
+    s = torch.nn.functional.one_hot(targets, k).to(log_p.dtype) if targets.ndim == 1 else targets.to(log_p.dtype)
+    if label_smoothing:
+        s = (1 - label_smoothing) * s + label_smoothing / k
+    terms = -s * log_p
+    if class_weights is not None:
+        terms = terms * class_weights.to(terms)
+    if focal_gamma:
+        terms = terms * (1 - log_p.exp()).clamp(min=0) ** focal_gamma
+    return terms.sum(-1)
+
+
+def squared_error(predicted: Tensor, targets: Tensor) -> Tensor:
+    """(B,) (predicted - target)^2, in float32."""
+    return (predicted.float() - targets.float()) ** 2

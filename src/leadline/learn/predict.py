@@ -1,0 +1,51 @@
+"""One evaluation pass: outcomes of many examples as numpy columns, in their own order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from leadline.learn.tasks.batch import Row, Task
+
+TOKENS = 8192  # per batch: evaluation keeps no activations, so batches are larger than in training
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, task: Task, encoded: Sequence[Row], targets: np.ndarray, device: torch.device, tokens: int = TOKENS
+) -> dict[str, np.ndarray]:
+    """loss, gold_logprob, margin, entropy (N,) float32, correct (N,) int8, logits (N, K) where fixed, extras (N,).
+
+    Dropout is off; the model is left in the mode it was in.
+    """
+    was_training = model.training
+    model.eval()
+    lengths = np.array([task.length(row) for row in encoded], dtype=np.int64)
+    columns: dict[str, np.ndarray] = {}
+    for rows in batches(lengths, tokens):
+        batch = task.collate([encoded[i] for i in rows], targets[rows]).to(device)
+        found = task.outcome(model(**batch.inputs), batch)
+        for name, values in found.columns().items():
+            array = values.cpu().numpy()
+            if name not in columns:
+                columns[name] = np.empty((len(encoded), *array.shape[1:]), dtype=array.dtype)
+            columns[name][rows] = array
+    model.train(was_training)
+    return columns
+
+
+def batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
+    """Rows in order of length, as many together as `tokens` allows: no random order, so nothing is padded for nothing."""
+    order = np.argsort(lengths, kind="stable")
+    pieces, start = [], 0
+    while start < len(order):
+        size = max(1, tokens // max(1, int(lengths[order[start]])))
+        while size > 1 and int(lengths[order[min(start + size, len(order)) - 1]]) * size > tokens:
+            size = max(1, size - max(1, size // 8))
+        pieces.append(order[start : start + size])
+        start += size
+    return pieces
+

@@ -1,0 +1,173 @@
+"""The recorder: an observer of a training loop, never part of it. Ours and anybody's.
+
+Outcomes stay on the device in arrays of length N until the period ends: no synchronisation per step, no Python per
+example. Of an example met twice in a period the first outcome is kept; it is the one made before the example was
+trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from leadline import signals
+from leadline.data.examples import Examples, fingerprint, natural, with_hashes
+from leadline.errors import InputError, LeadlineError
+from leadline.learn.outcome import Outcome
+
+
+class Recorder:
+    """Records in anybody's loop:
+
+        recorder = leadline.Recorder(ids, labels, classes=["no", "yes"], to="runs/mine")
+        recorder.log(rows, logits)      # after each forward pass; rows (B,) are positions in `ids`
+        recorder.end_epoch()            # writes signals/epoch_NNN.arrow
+
+    ids      N unique ids; labels N class names, or class indices when `classes` is given
+    texts    one text per example, or None; stored for the map and the report
+    mode     "online": the training pass itself; "snapshot": an evaluation pass
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[Any],
+        labels: Sequence[Any],
+        classes: Sequence[str] = (),
+        to: str | Path = "runs/recorded",
+        texts: Sequence[str] | None = None,
+        mode: str = "online",
+    ):
+        examples = _examples(ids, labels, classes, texts)
+        directory = Path(to)
+        if (directory / "signals").exists() or (directory / "examples.parquet").exists():
+            raise InputError(f"{directory}: already holds a run; choose another directory or remove it")
+        directory.mkdir(parents=True, exist_ok=True)
+        examples.write(directory / "examples.parquet")
+        self._start(examples, directory / "signals", {"mode": mode}, keep_logits=True)
+
+    @classmethod
+    def of(cls, examples: Examples, to: Path, metadata: Mapping[str, Any], keep_logits: bool = True) -> Recorder:
+        """For a run directory that exists: writes periods for the rows of `examples` into `to`."""
+        recorder = cls.__new__(cls)
+        recorder._start(examples, to, metadata, keep_logits)
+        return recorder
+
+    def _start(self, examples: Examples, to: Path, metadata: Mapping[str, Any], keep_logits: bool) -> None:
+        self.to = to
+        self.n = len(examples)
+        self.targets = examples.targets
+        self.ids = examples.ids
+        self.keep_logits = keep_logits
+        self.metadata = {
+            "leadline": version("leadline"),
+            "task": examples.task,
+            "classes": list(examples.classes),
+            **fingerprint(examples),
+            **metadata,
+        }
+        self.periods = 0
+        self._empty()
+
+    def _empty(self) -> None:
+        self.recorded = np.zeros(self.n, dtype=bool)
+        self.trained = np.zeros(self.n, dtype=bool)
+        self.step = np.zeros(self.n, dtype=np.int32)
+        self.columns: dict[str, Tensor] = {}  # on the device of the outcomes
+
+    def log(self, rows: Any, outcome: Outcome | Tensor | np.ndarray, step: int = 0, trained: bool = True) -> None:
+        """The outcomes (or logits (B, K)) of the examples at positions `rows` (B,), made after `step` updates."""
+        rows = np.asarray(rows, dtype=np.int64)
+        if not isinstance(outcome, Outcome):
+            outcome = self._from_logits(rows, torch.as_tensor(outcome))
+        if len(rows) != len(outcome.loss):
+            raise InputError(f"Recorder.log: {len(rows)} rows, but outcomes of {len(outcome.loss)} examples")
+        if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
+            raise InputError(f"Recorder.log: rows are positions from 0 to {self.n - 1}; given {rows.min()} to {rows.max()}")
+        if trained:
+            self.trained[rows] = True
+        first = np.zeros(len(rows), dtype=bool)
+        first[np.unique(rows, return_index=True)[1]] = True
+        first &= ~self.recorded[rows]
+        if not first.any():
+            return
+        new = rows[first]
+        self.recorded[new] = True
+        self.step[new] = step
+        place = torch.from_numpy(new)
+        chosen = None if first.all() else torch.from_numpy(np.flatnonzero(first))
+        for name, values in outcome.columns().items():
+            if name != "logits" or self.keep_logits:
+                self._store(name, place, values.detach(), chosen)
+
+    def _from_logits(self, rows: np.ndarray, logits: Tensor) -> Outcome:
+        k = len(self.metadata["classes"])
+        if logits.ndim != 2 or (k and logits.shape[1] != k):
+            raise InputError(f"Recorder.log: logits of shape (B, {k or 'K'}) are needed, not {tuple(logits.shape)}")
+        targets = self.targets[rows]
+        if targets.dtype.kind == "f" and targets.ndim == 1:
+            raise InputError("Recorder.log: labels are numbers, not classes; give an Outcome instead of logits")
+        return Outcome.from_logits(logits, torch.from_numpy(targets).to(logits.device))
+
+    def _store(self, name: str, place: Tensor, values: Tensor, chosen: Tensor | None) -> None:
+        if name not in self.columns:
+            blank: Any = -1 if name == "correct" else torch.nan
+            self.columns[name] = torch.full((self.n, *values.shape[1:]), blank, dtype=values.dtype, device=values.device)
+        column = self.columns[name]
+        if chosen is not None:
+            values = values[chosen.to(values.device)]
+        column[place.to(column.device)] = values
+
+    def end_epoch(self) -> Path:
+        """Writes the period, whole or not at all, and starts the next. NaN or infinite outcomes are an error with ids."""
+        if not self.recorded.any():
+            raise InputError("Recorder.end_epoch: nothing was logged in this period")
+        columns = {name: column.cpu().numpy() for name, column in self.columns.items()}
+        self._refuse_nan(columns)
+        full = signals.complete(columns, trained=self.trained, recorded=self.recorded, step=self.step)
+        self.periods += 1
+        path = signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
+        self._empty()
+        return path
+
+    def write(self, columns: Mapping[str, np.ndarray], step: int) -> Path:
+        """A snapshot: the outcomes of all N examples from one evaluation pass; `trained` comes from what was logged."""
+        columns = {name: array for name, array in columns.items() if name != "logits" or self.keep_logits}
+        self._refuse_nan({**columns}, rows=np.ones(self.n, dtype=bool))
+        full = signals.complete(columns, trained=self.trained, step=np.full(self.n, step))
+        self.periods += 1
+        path = signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
+        self._empty()
+        return path
+
+    def _refuse_nan(self, columns: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+        rows = self.recorded if rows is None else rows
+        bad = np.flatnonzero(rows & ~np.isfinite(columns["loss"]))
+        if len(bad):
+            raise LeadlineError(
+                f"training diverged: the loss of {len(bad)} examples is NaN or infinite (first id: {self.ids[bad[0]]}). "
+                "Try a smaller learning_rate, or precision: fp32"
+            )
+
+
+def _examples(ids: Sequence[Any], labels: Sequence[Any], classes: Sequence[str], texts: Sequence[str] | None) -> Examples:
+    names = [str(value) for value in ids]
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"Recorder: ids must be unique; `{twice}` occurs more than once (an int and its text are the same)")
+    if len(labels) != len(names) or (texts is not None and len(texts) != len(names)):
+        raise InputError(f"Recorder: {len(names)} ids need as many labels and texts; given {len(labels)} labels")
+    found = [classes[int(v)] if classes and not isinstance(v, str) else str(v) for v in labels]
+    known = tuple(classes) or tuple(sorted(set(found), key=natural))
+    if stray := sorted(set(found) - set(known)):
+        raise InputError(f"Recorder: the label `{stray[0]}` is not among the classes {', '.join(known)}")
+    table = {"_id": names, "_split": ["train"] * len(names), "_label": found}
+    if texts is not None:
+        table["text"] = [str(text) for text in texts]
+    return with_hashes(Examples(pl.DataFrame(table), inputs=("text",) if texts is not None else (), classes=known))

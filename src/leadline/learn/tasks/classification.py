@@ -1,0 +1,70 @@
+"""Classification of one text or of a pair: softmax over K fixed classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from leadline.learn import losses
+from leadline.learn.outcome import Outcome
+from leadline.learn.tasks.batch import Batch, Row, pad
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One or two text columns -> token ids. A text of any length is truncated by the tokenizer, a pair at its longer side."""
+
+    tokenizer: Any
+    columns: Sequence[str]
+    max_length: int
+    positions: bool = False  # the model takes position_ids
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        texts = [[str(row[name]) for row in rows] for name in self.columns]
+        if not rows:
+            return []
+        encoded = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
+        names = [name for name in encoded if name in ("input_ids", "token_type_ids")]
+        return [
+            [{name: np.asarray(encoded[name][i], dtype=np.int32) for name in names}] for i in range(len(rows))
+        ]
+
+    def collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        blank = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
+        return pad([row[0] for row in rows], blank, self.tokenizer.padding_side, self.positions)
+
+
+@dataclass(frozen=True)
+class Classification:
+    encoder: TextEncoder
+    class_weights: np.ndarray | None = None  # (K,)
+    label_smoothing: float = 0.0
+    focal_gamma: float | None = None
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+        return self.encoder.encode(rows)
+
+    def length(self, row: Row) -> int:
+        return len(row[0]["input_ids"])
+
+    def collate(self, rows: Sequence[Row], targets: np.ndarray) -> Batch:
+        """targets (B,) class index or (B, K) distribution."""
+        return Batch(self.encoder.collate(rows), as_targets(targets))
+
+    def training_loss(self, output: Any, batch: Batch) -> Tensor:
+        w = None if self.class_weights is None else torch.from_numpy(self.class_weights)
+        return losses.cross_entropy(output.logits, batch.targets, w, self.label_smoothing, self.focal_gamma)
+
+    def outcome(self, output: Any, batch: Batch) -> Outcome:
+        return Outcome.from_logits(output.logits, batch.targets)
+
+
+def as_targets(targets: np.ndarray) -> Tensor:
+    """Class indices stay integers, everything else becomes float32."""
+    targets = np.asarray(targets)
+    return torch.from_numpy(targets.astype(np.int64 if targets.dtype.kind in "iu" else np.float32))

@@ -1,0 +1,351 @@
+"""The directory of a run: name it, create it, open it, list what it holds.
+
+A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
+`examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import yaml
+
+from leadline import evaluate, signals
+from leadline import scores as scores_room
+from leadline.data.examples import SPLITS, Examples, fingerprint
+from leadline.errors import InputError, nearest
+from leadline.recipe import Recipe, load
+from leadline.signals import Signals
+
+State = Literal["new", "unfinished", "finished"]
+
+
+@dataclass(frozen=True)
+class RegionRule:
+    """How the data map is cut. `proportion` is the reference's rule (definitions.md A.12)."""
+
+    rule: Literal["proportion", "threshold", "data-iq"] = "proportion"
+    proportion: float = 0.33
+    precedence: Sequence[str] = ("ambiguous", "easy", "hard")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a run's signals say: one row per training example, and the index sets behind the region column."""
+
+    table: pl.DataFrame  # id, label, one column per score, region
+    regions: scores_room.regions.Regions
+    left_out: Mapping[str, str] = field(default_factory=dict)  # score -> why it is not there
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The score columns as arrays (N,)."""
+        names = [name for name in self.table.columns if name not in ("id", "label", "region")]
+        return {name: self.table[name].to_numpy() for name in names}
+
+    def ids_by_region(self) -> dict[str, list[str]]:
+        ids = self.table["id"].to_list()
+        return {name: [ids[i] for i in rows] for name, rows in self.regions.sets.items()}
+
+
+class Run:
+    """One run directory. Nothing is loaded before it is asked for."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: no such run directory{_similar(self.path)}")
+        if not (self.path / "examples.parquet").is_file():
+            raise InputError(f"{self.path}: not a run: it has no examples.parquet{_runs_inside(self.path)}")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        path = self.path / "recipe.yaml"
+        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """None for a minimal run."""
+        return load(self.path / "recipe.yaml") if self._document else None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the run noted of itself when it started: versions, device, precision, sizes of model and data."""
+        return self._document.get("run", {})
+
+    @cached_property
+    def examples(self) -> Examples:
+        return Examples.read(self.path / "examples.parquet")
+
+    @cached_property
+    def train(self) -> Examples:
+        return self.examples.split("train") if "_split" in self.examples.table.columns else self.examples
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.examples.classes
+
+    @cached_property
+    def signals(self) -> Signals:
+        """Outcomes of the training examples, rows in the order of `run.train`."""
+        return self._signals(self.train, self.path / "signals")
+
+    @cached_property
+    def validation_signals(self) -> Signals | None:
+        directory = self.path / "signals" / "validation"
+        return self._signals(self.examples.split("validation"), directory) if directory.is_dir() else None
+
+    def _signals(self, examples: Examples, directory: Path) -> Signals:
+        periods = signals.read_periods(directory)
+        if not periods:
+            raise InputError(f"{self.path}: nothing was recorded (no signals/epoch_001.arrow); was `record: null` set?")
+        for number, period in enumerate(periods, start=1):
+            if len(period.columns["loss"]) != len(examples):
+                raise InputError(
+                    f"{signals.period_path(directory, number)}: {len(period.columns['loss'])} rows, "
+                    f"but examples.parquet has {len(examples)}: one of the two is not of this run"
+                )
+        identity = fingerprint(examples)
+        recorded = {name: periods[-1].metadata.get(name) for name in identity}
+        if any(there is not None and there != identity[name] for name, there in recorded.items()):
+            raise InputError(f"{self.path}: signals/ and examples.parquet are not of the same data (hashes differ)")
+        return Signals(
+            ids=examples.ids,
+            gold=examples.gold,
+            targets=examples.targets if examples.soft else None,
+            classes=examples.classes,
+            periods=periods,
+            identity=identity,
+        )
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The events of metrics.jsonl: step, epoch, check, end."""
+        path = self.path / "metrics.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+    def events(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.metrics if event.get("event") == kind]
+
+    @cached_property
+    def results(self) -> dict[str, dict[str, dict[str, float]]]:
+        """{split: {metric: {value, low, high, n}}}"""
+        path = self.path / "results.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def predictions(self, split: str = "test") -> pl.DataFrame:
+        path = self.path / "predictions" / f"{split}.parquet"
+        if not path.is_file():
+            have = sorted(p.stem for p in (self.path / "predictions").glob("*.parquet"))
+            raise InputError(f"{self.path}: no predictions for `{split}`; it has: {', '.join(have) or 'none'}")
+        return pl.read_parquet(path)
+
+    def has_predictions(self, split: str) -> bool:
+        return (self.path / "predictions" / f"{split}.parquet").is_file()
+
+    @property
+    def finished(self) -> bool:
+        return any(event.get("event") == "end" for event in self.metrics)
+
+    def scored(
+        self,
+        names: str | Sequence[str] = "all",
+        max_epochs: int | None = None,
+        skip_epochs: int = 0,
+        regions: RegionRule | None = None,
+    ) -> Scored:
+        """Scores and regions, computed from the signals each time."""
+        window = self.signals.window(max_epochs, skip_epochs)
+        columns, left_out = scores_room.compute(window, names)
+        cut = self._cut(window, regions or RegionRule())
+        table = pl.DataFrame({"id": self.train.ids, "label": self.train.table["_label"].cast(pl.String), **columns})
+        return Scored(table.with_columns(pl.Series("region", cut.category.tolist(), dtype=pl.String)), cut, left_out)
+
+    def _cut(self, window: Signals, rule: RegionRule) -> scores_room.regions.Regions:
+        needed, _ = scores_room.compute(window, [n for n in ("confidence", "variability", "aleatoric") if self.classes])
+        if "confidence" in needed:
+            x, y = needed["variability"], needed["confidence"]
+        else:  # no natural probability: definitions.md A.13
+            x, y = loss_axes(window)
+        if rule.rule == "proportion":
+            return scores_room.regions.by_proportion(y, x, rule.proportion, tuple(rule.precedence))
+        if rule.rule == "threshold":
+            return scores_room.regions.by_threshold(y, x)
+        return scores_room.regions.by_data_iq(y, needed["aleatoric"])
+
+    def scores(self, names: str | Sequence[str] = "all", **window: Any) -> pl.DataFrame:
+        """polars DataFrame: id, label, one column per score, region. Arguments as `scored`."""
+        return self.scored(names, **window).table
+
+
+def loss_axes(window: Signals) -> tuple[np.ndarray, np.ndarray]:
+    """Map axes where no probability is natural: standard deviation of the loss over epochs, and minus its mean."""
+    columns, _ = scores_room.compute(window, ["loss_std", "action_mean"])
+    return columns["loss_std"], -columns["action_mean"]
+
+
+def open(path: str | Path) -> Run:  # noqa: A001  (the library's word: leadline.open)
+    return Run(path)
+
+
+def check(recipe: Recipe) -> None:
+    """Names that the recipe's shape cannot know: metrics."""
+    known = evaluate.METRICS
+    asked = [] if recipe.evaluate.metrics == "auto" else list(recipe.evaluate.metrics)
+    if recipe.training.early_stopping is not None:
+        asked.append(recipe.training.early_stopping.metric)
+    for name in asked:
+        if name not in known and name != "loss":
+            raise InputError(f"unknown metric `{name}`.{nearest(name, known)} Known: loss, {', '.join(known)}")
+
+
+# --- naming and creating ---------------------------------------------------------------------------------------------
+
+
+def key(recipe: Recipe, examples: Examples, base: Run | None = None) -> str:
+    """What makes two runs the same: the recipe, the content of its data, the signals of its base."""
+    content = {split: source["sha256"] for split, source in examples.sources.items()}
+    stand_on = [period.read_bytes() for period in sorted((base.path / "signals").glob("*.arrow"))] if base else []
+    digest = hashlib.sha256(json.dumps([recipe.to_dict(), content], sort_keys=True).encode())
+    for period in stand_on:
+        digest.update(hashlib.sha256(period).digest())
+    return digest.hexdigest()
+
+
+def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[Path, State]:
+    """Where the run goes, and what is there: nothing, an unfinished run of the same key, or a finished one.
+
+    Raises InputError when `name` is given and holds another recipe: a directory is never overwritten.
+    """
+    if name is not None:
+        path = Path(name) if os.sep in name else root / name
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return path, "new"
+        if _key_of(path) != run_key:
+            raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
+        return path, _state(path)
+    stem = f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
+    number = 1
+    while (root / f"{stem}-{number}").exists():
+        if _key_of(root / f"{stem}-{number}") == run_key:
+            return root / f"{stem}-{number}", _state(root / f"{stem}-{number}")
+        number += 1
+    return root / f"{stem}-{number}", "new"
+
+
+def create(path: Path, recipe: Recipe, examples: Examples, about: Mapping[str, Any]) -> Run:
+    """The directory with recipe.yaml and examples.parquet. What an unfinished run of the same key left is removed."""
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
+    examples.write(path / "examples.parquet")
+    return Run(path)
+
+
+def _key_of(path: Path) -> str | None:
+    recipe = path / "recipe.yaml"
+    if not recipe.is_file():
+        return None
+    return (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("run", {}).get("key")
+
+
+def _state(path: Path) -> State:
+    return "finished" if Run(path).finished else "unfinished"
+
+
+def _data_name(recipe: Recipe) -> str:
+    source = recipe.data.train
+    if source.startswith("hub:"):
+        return _slug(re.split(r"[:@]", source.removeprefix("hub:"))[0].split("/")[-1])
+    path = Path(source)
+    stem = path.name.split(".")[0]
+    return _slug(path.resolve().parent.name if stem in {"train", "training", "data"} else stem) or "data"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")
+
+
+def _similar(path: Path) -> str:
+    parent = path.parent
+    return nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()]) if parent.is_dir() else ""
+
+
+def _runs_inside(path: Path) -> str:
+    inside = [p.parent.name for p in sorted(path.glob("*/examples.parquet"))]
+    return f"; it holds the runs {', '.join(inside[:5])}" if inside else ""
+
+
+# --- writing views ---------------------------------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    table.write_parquet(partial)
+    os.replace(partial, path)
+
+
+def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    write_text(path / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
+    """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
+    sources = run.train.table.select(pl.col("_id").alias("id"), *run.train.source_columns)
+    clash = {name: f"source_{name}" for name in run.train.source_columns if name in suspects.columns and name != "id"}
+    table = suspects.join(sources.rename(clash), on="id", how="left", maintain_order="left", suffix="_source")
+    partial = run.path / "suspects.csv.partial"
+    table.select(pl.exclude(pl.List(pl.Float64))).write_csv(partial)
+    os.replace(partial, run.path / "suspects.csv")
+
+
+def predictions_table(ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]) -> pl.DataFrame:
+    """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted."""
+    if not classes:
+        return pl.DataFrame({"id": list(ids), "label": labels, "predicted": outcome["prediction"].astype(float)})
+    p = signals.softmax(outcome["logits"])  # (N, K)
+    best = p.argmax(axis=1)
+    columns: dict[str, Any] = {
+        "id": list(ids),
+        "label": list(labels),
+        "predicted": [classes[k] for k in best],
+        "confidence": p.max(axis=1),
+        "gold_probability": np.exp(outcome["gold_logprob"].astype(np.float64)),
+    }
+    return pl.DataFrame(columns | {f"prob_{name}": p[:, k] for k, name in enumerate(classes)})
+
+
+def probabilities(predictions: pl.DataFrame, classes: Iterable[str]) -> np.ndarray:
+    """(N, K) from a predictions table."""
+    return predictions.select([f"prob_{name}" for name in classes]).to_numpy()
+
+
+__all__ = ["SPLITS", "RegionRule", "Run", "Scored", "check", "create", "key", "open", "place"]
