@@ -82,6 +82,7 @@ def train(
         tell({"event": "finished before", "path": str(path)})
         return Run(path)
     began = time.perf_counter()
+    tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     job = Job.prepare(resolved, examples)
     run = runs.create(path, resolved, job.examples, {"key": key, **about(job)})
     with open(path / "metrics.jsonl", "w", encoding="utf-8") as file:

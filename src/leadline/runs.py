@@ -26,6 +26,7 @@ from leadline import scores as scores_room
 from leadline.data.examples import SPLITS, Examples, fingerprint
 from leadline.errors import InputError, nearest
 from leadline.recipe import Recipe, load
+from leadline.scores import regions
 from leadline.signals import Signals
 
 State = Literal["new", "unfinished", "finished"]
@@ -45,7 +46,7 @@ class Scored:
     """What a run's signals say: one row per training example, and the index sets behind the region column."""
 
     table: pl.DataFrame  # id, label, one column per score, region
-    regions: scores_room.regions.Regions
+    regions: regions.Regions
     left_out: Mapping[str, str] = field(default_factory=dict)  # score -> why it is not there
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -171,36 +172,32 @@ class Run:
         names: str | Sequence[str] = "all",
         max_epochs: int | None = None,
         skip_epochs: int = 0,
-        regions: RegionRule | None = None,
+        rule: RegionRule | None = None,
     ) -> Scored:
         """Scores and regions, computed from the signals each time."""
         window = self.signals.window(max_epochs, skip_epochs)
         columns, left_out = scores_room.compute(window, names)
-        cut = self._cut(window, regions or RegionRule())
+        cut = self._cut(window, rule or RegionRule())
         table = pl.DataFrame({"id": self.train.ids, "label": self.train.table["_label"].cast(pl.String), **columns})
         return Scored(table.with_columns(pl.Series("region", cut.category.tolist(), dtype=pl.String)), cut, left_out)
 
-    def _cut(self, window: Signals, rule: RegionRule) -> scores_room.regions.Regions:
-        needed, _ = scores_room.compute(window, [n for n in ("confidence", "variability", "aleatoric") if self.classes])
-        if "confidence" in needed:
-            x, y = needed["variability"], needed["confidence"]
-        else:  # no natural probability: definitions.md A.13
-            x, y = loss_axes(window)
+    def _cut(self, window: Signals, rule: RegionRule) -> regions.Regions:
+        columns, _ = scores_room.compute(window, ["confidence", "variability", "aleatoric", "action_mean", "loss_std"])
+        if window.n_epochs < 2:
+            empty = {name: np.array([], dtype=np.int64) for name in regions.NAMES}
+            return regions.Regions("none: one recorded epoch has no variability", empty, np.full(len(window), "none"))
+        axes = regions.axes(columns)
         if rule.rule == "proportion":
-            return scores_room.regions.by_proportion(y, x, rule.proportion, tuple(rule.precedence))
+            return regions.by_proportion(axes.y, axes.x, rule.proportion, tuple(rule.precedence))
+        if "confidence" not in columns:
+            raise InputError(f"--regions {rule.rule} needs probabilities; this run has none: use --regions proportion")
         if rule.rule == "threshold":
-            return scores_room.regions.by_threshold(y, x)
-        return scores_room.regions.by_data_iq(y, needed["aleatoric"])
+            return regions.by_threshold(axes.y, axes.x, precedence=tuple(rule.precedence))
+        return regions.by_data_iq(axes.y, columns["aleatoric"])
 
     def scores(self, names: str | Sequence[str] = "all", **window: Any) -> pl.DataFrame:
         """polars DataFrame: id, label, one column per score, region. Arguments as `scored`."""
         return self.scored(names, **window).table
-
-
-def loss_axes(window: Signals) -> tuple[np.ndarray, np.ndarray]:
-    """Map axes where no probability is natural: standard deviation of the loss over epochs, and minus its mean."""
-    columns, _ = scores_room.compute(window, ["loss_std", "action_mean"])
-    return columns["loss_std"], -columns["action_mean"]
 
 
 def open(path: str | Path) -> Run:  # noqa: A001  (the library's word: leadline.open)

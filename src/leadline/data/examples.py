@@ -24,6 +24,7 @@ from leadline.errors import InputError
 FORMAT = 1
 METADATA_KEY = b"leadline"
 SPLITS = ("train", "validation", "test")
+DIGITS = 4000  # Python refuses to turn more into a number
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,11 @@ def natural(text: str) -> tuple[Any, ...]:
             number += character
             continue
         if number:
-            parts.append((0, int(number), ""))
+            parts.append((0, int(number[:DIGITS]), ""))
             number = ""
         parts.append((1, 0, character))
     if number:
-        parts.append((0, int(number), ""))
+        parts.append((0, int(number[:DIGITS]), ""))
     if sign and parts and parts[0][0] == 0:
         parts[0] = (0, -parts[0][1], "")
     return (*parts, (2, 0, text))
@@ -158,10 +159,11 @@ def row_hashes(*columns: list[Any]) -> list[int]:
 
 
 def with_hashes(examples: Examples) -> Examples:
-    """Adds `_input_hash` (over id and input columns; null without inputs) and `_label_hash` (over id and label)."""
+    """Adds `_input_hash` (over id and input columns) and `_label_hash` (over id and label); null where there are none."""
     table, ids = examples.table, examples.table["_id"].to_list()
     label = "_label_distribution" if examples.soft else "_label"
-    labels = row_hashes(ids, table[label].to_list())
+    labelled = label in table.columns
+    labels = row_hashes(ids, table[label].to_list()) if labelled else [None] * table.height
     if examples.inputs:
         inputs = pl.Series(row_hashes(ids, *(table[name].to_list() for name in examples.inputs)), dtype=pl.Int64)
     else:

@@ -52,8 +52,8 @@ def load(model: str | Model, classes: Sequence[str], texts: Sequence[str] = (), 
 def _pretrained(settings: Model, classes: Sequence[str]) -> tuple[Any, Any]:
     name = minilm_path() if settings.name == "minilm" else settings.name
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=settings.revision)
         config = transformers.AutoConfig.from_pretrained(name, revision=settings.revision, **_labels(classes))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=settings.revision)
         set_dropout(config, settings.dropout)
         network = transformers.AutoModelForSequenceClassification.from_pretrained(
             name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=True

@@ -1,0 +1,80 @@
+"""The command line: the library with printing. One command per verb; our errors become advice.
+
+Order inside the room: output · progress · training · reading · rows · story.
+Only the commands' signatures are loaded for `leadline --help`; what a command needs it imports when it runs.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from leadline.cli import reading, rows, story, training
+
+app = typer.Typer(
+    name="leadline",
+    help="Record how every training example was learned, and read everything else from that record.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("leadline"))
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+) -> None:
+    """Record how every training example was learned, and read everything else from that record."""
+
+
+COMMANDS = {
+    "demo": (story.demo, "The whole story on a built-in example."),
+    "train": (training.train, "Train one run; scores, suspects, metrics, report."),
+    "score": (reading.score, "Scores and regions of a run."),
+    "map": (reading.map_, "The data map, as a picture or a page."),
+    "evaluate": (training.evaluate, "Metrics of a trained model on any file."),
+    "report": (reading.report, "One self-contained page about a run."),
+    "compare": (reading.compare, "Scores and metrics of runs side by side."),
+    "select": (rows.select, "A subset of the training data as a file."),
+    "import": (rows.import_, "Make a run of another tool's record."),
+    "export": (rows.export, "Write a run's record for another tool."),
+}
+for name, (command, short) in COMMANDS.items():
+    app.command(name=name, short_help=short)(command)
+
+
+def main() -> None:
+    """The entry point: 0 success, 1 the work failed, 2 bad arguments or input, 130 interrupted."""
+    from leadline.errors import LeadlineError
+
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]  # wherever it stands
+    try:
+        app()
+    except LeadlineError as error:
+        if debug:
+            raise
+        print(f"leadline: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    except MemoryError:
+        if debug:
+            raise
+        print("leadline: out of memory; try a smaller training.micro_batch or training.max_length", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"leadline: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,96 @@
+"""What commands print: results to stdout, as a table for a person or as JSON; messages to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+NUMBERS = (int, float)
+
+
+def say(text: str) -> None:
+    """A message for the person at the terminal."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """Stable keys, numbers unrounded; NaN and infinity become null and "inf" (JSON has neither)."""
+    print(json.dumps(_plain(value), ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Numbers to the right, words to the left, as wide as the terminal allows."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    width = None if sys.stdout.isatty() else 160
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, name in enumerate(header):
+        numbers = bool(rows) and all(isinstance(row[i], NUMBERS) or row[i] is None for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell(value) for value in row))
+    Console(width=width, highlight=False, markup=False).print(table)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return "inf" if math.isinf(value) else "" if math.isnan(value) else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def interval(metric: Mapping[str, float | None]) -> str:
+    """0.812 [0.790, 0.833]"""
+    value, low, high = (metric.get(key) for key in ("value", "low", "high"))
+    if "value" not in metric:
+        return ""
+    if value is None or math.isnan(value):
+        return "undefined"
+    if low is None or high is None or math.isnan(low):
+        return f"{value:.3f}"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
+    """Metrics of each split side by side with their intervals, then precision, recall and F1 of each class."""
+    splits = [split for split in results if results[split]]
+    if not splits:
+        return
+    overall = list(dict.fromkeys(name for split in splits for name in results[split] if "[" not in name))
+    counts = {split: next(iter(results[split].values()))["n"] for split in splits}
+    rows = [[name, *(interval(results[split].get(name, {})) for split in splits)] for name in overall]
+    print_table("value [95 % bootstrap interval]", ["metric", *(f"{s} (n = {counts[s]:,})" for s in splits)], rows)
+    last = results[splits[-1]]
+    classes = [name[3:-1] for name in last if name.startswith("f1[")]
+    if classes:
+        per_class = [
+            [name, *(interval(last[f"{metric}[{name}]"]) for metric in ("precision", "recall", "f1")), last[f"f1[{name}]"]["n"]]
+            for name in classes
+        ]
+        print_table(f"per class, {splits[-1]}", ["class", "precision", "recall", "F1", "n"], per_class)
+
+
+def split_list(values: Sequence[str] | str | None) -> list[str]:
+    """`--keep easy,ambiguous` and `--keep easy --keep ambiguous` alike."""
+    given = [values] if isinstance(values, str) else list(values or [])
+    return [part.strip() for value in given for part in value.split(",") if part.strip()]

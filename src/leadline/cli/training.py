@@ -1,0 +1,111 @@
+"""Commands that need a model: train, evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leadline.cli.output import print_json, print_results, say, split_list
+
+Columns = Annotated[list[str] | None, typer.Option("--text", help="Text column; give two for pairs (a,b or repeated).")]
+Label = Annotated[str | None, typer.Option("--label", help="Label column.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def train(
+    source: Annotated[str, typer.Argument(metavar="RECIPE.yaml|DATA", help="A recipe, or a data file (csv, tsv, json(l), parquet, arrow, each also .gz) or hub:NAME[:CONFIG][@SPLIT].")],
+    text: Columns = None,
+    label: Label = None,
+    model: Annotated[str | None, typer.Option(help="minilm, tiny, a local directory or a Hub id.")] = None,
+    task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test data.")] = None,
+    validation: Annotated[str | None, typer.Option(help="Validation data: a file, or a fraction of the training data.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column with ids; default: the row number.")] = None,
+    group: Annotated[str | None, typer.Option(help="Column of groups that no split may cut.")] = None,
+    weight: Annotated[str | None, typer.Option(help="Column with a weight per example.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples per optimiser step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Default: 5e-4 tiny, 5e-5 minilm, else 2e-5.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Longest input in tokens; longer texts are truncated.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, bf16, fp16 or fp32.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the training (training.seed).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe, for example loss.class_weights=balanced.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run under --root; default: <data>-<model>-<n>.")] = None,
+    root: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
+    check: Annotated[bool, typer.Option("--check", help="First prove that training works: overfit one batch, fail on shuffled labels.")] = False,
+    json: Json = False,
+) -> None:
+    """Train one run: then data map scores, suspects, predictions, metrics and a report.
+
+    Example: leadline train reviews.csv --text text --label label --model minilm --epochs 3
+    """  # fmt: skip
+    from leadline import recipe as recipes
+    from leadline.cli.progress import Watch
+    from leadline.errors import InputError
+
+    given = {"text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
+             "weight": weight, "validation": _number(validation), "epochs": epochs, "batch_size": batch_size,
+             "learning_rate": learning_rate, "max_length": max_length, "precision": precision}  # fmt: skip
+    given = {key: value for key, value in given.items() if value is not None}
+    overrides = [*([] if seed is None else [f"training.seed={seed}"]), *(set_ or [])]
+    if Path(source).suffix in (".yaml", ".yml"):
+        if given:
+            raise InputError(f"--{next(iter(given)).replace('_', '-')} goes into the recipe {source}; override it with --set KEY=VALUE")
+        recipe = recipes.load(source, overrides)
+    else:
+        recipe = recipes.load(recipes.quick(source, **given), overrides)
+
+    say("loading torch and transformers")
+    from leadline import experiment
+
+    with Watch() as watch:
+        run = experiment.train(recipe, name=name, root=root, check=check, tell=watch)
+    if json:
+        print_json({"run": str(run.path), "results": run.results, "seconds": run.events("end")[-1]["seconds"]})
+        return
+    print_results(run.results)
+    print(f"run     {run.path}\nreport  {run.path / 'report.html'}\nnext    leadline map {run.path} -o map.html")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Directory of a run, or of any checkpoint.")],
+    data: Annotated[str | None, typer.Option(help="A file with the run's columns; default: a split of the run.")] = None,
+    split: Annotated[str, typer.Option(help="Which of the run's splits.")] = "test",
+    text: Columns = None,
+    label: Label = None,
+    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the predictions as Parquet.")] = None,
+    json: Json = False,
+) -> None:
+    """Metrics with intervals, calibration and timing of a trained model.
+
+    Example: leadline evaluate runs/reviews-minilm-1 --data new.csv
+    """
+    from leadline import experiment, runs
+
+    columns = {"text": _text(text), "label": label}
+    found = experiment.evaluate(
+        model, data, split=split, precision=precision, **{name: value for name, value in columns.items() if value}
+    )
+    if output is not None:
+        runs.write_parquet(output, found.predictions)
+    n = found.predictions.height
+    if json:
+        print_json({"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds})
+        return
+    print_results({str(data or split): found.results})
+    print(f"{n:,} examples in {found.seconds:.1f} s ({n / found.seconds:.0f} examples/s)")
+
+
+def _text(columns: list[str] | None) -> str | list[str] | None:
+    names = split_list(columns)
+    return None if not names else names[0] if len(names) == 1 else names
+
+
+def _number(value: str | None) -> str | float | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value

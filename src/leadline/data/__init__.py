@@ -1,0 +1,4 @@
+"""Examples: read any source, check, identify, split, corrupt.
+
+Order inside the room: parse · tables · hub · examples · findings · labels · check · split · corruption · load.
+"""

@@ -1,0 +1,4 @@
+"""Other tools' files.
+
+Order inside the room: cartography · subsets.
+"""

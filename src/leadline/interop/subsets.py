@@ -1,0 +1,102 @@
+"""A subset of a run's training data as a file, for any tool to train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from leadline.data import load as loading
+from leadline.data.examples import join
+from leadline.errors import InputError
+from leadline.plans import subset
+from leadline.runs import Run, Scored
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which examples: by region, by score (with one of the three shares), or a random share."""
+
+    keep: Sequence[str] = ()
+    score: str | None = None
+    drop_highest: float | None = None
+    keep_highest: float | None = None
+    keep_lowest: float | None = None
+    random: float | None = None
+    seed: int = 0
+
+    @property
+    def _by_score(self) -> dict[str, float]:
+        shares = {"drop_highest": self.drop_highest, "keep_highest": self.keep_highest, "keep_lowest": self.keep_lowest}
+        return {name: share for name, share in shares.items() if share is not None}
+
+    @property
+    def says(self) -> str:
+        if self.keep:
+            return f"regions {', '.join(self.keep)}"
+        if self.random is not None:
+            return f"a random {self.random:g}, seed {self.seed}"
+        return "; ".join(f"{self.score}: {name.replace('_', ' ')} {share:g}" for name, share in self._by_score.items())
+
+    def rows(self, scored: Scored) -> np.ndarray:
+        """(M,) rows to keep, in the order of the data. Raises InputError unless exactly one way of choosing is given."""
+        ways = [bool(self.keep), self.score is not None, self.random is not None]
+        if sum(ways) != 1 or (self.score is not None) != (len(self._by_score) == 1):
+            raise InputError(
+                "select: give one of --keep REGIONS, --random SHARE, or --score NAME with one of --drop-highest, "
+                "--keep-highest, --keep-lowest SHARE"
+            )
+        if self.keep:
+            return subset.keep_regions(scored.regions.category, self.keep)
+        if self.random is not None:
+            return subset.random(scored.table.height, share=self.random, seed=self.seed)
+        columns = scored.columns()
+        if self.score not in columns:
+            reason = scored.left_out.get(str(self.score), f"known: {', '.join(columns)}")
+            raise InputError(f"select: this run has no score `{self.score}` ({reason})")
+        (way, share), values = next(iter(self._by_score.items())), columns[self.score]
+        return getattr(subset, way)(values, share)
+
+
+def write_subset(run: Run, scored: Scored, choice: Choice, output: Path, data: str | None = None) -> tuple[int, int]:
+    """Writes `id` and the source columns of the chosen training examples; returns (kept, of how many).
+
+    data  take the rows from this copy of the training file; it is joined by id and refused where inputs or labels differ
+    """
+    rows = choice.rows(scored)
+    if not len(rows):
+        raise InputError(f"select: no example left ({choice.says})")
+    examples = run.train
+    if data is not None:
+        if run.recipe is None:
+            raise InputError(f"{run.path}: has no recipe that names the columns of {data}; leave --data away")
+        copy = loading.load_one(data, run.recipe.data, run.recipe.task, run.classes, split="train")
+        rows = join(examples, copy, where=data)[rows]
+        examples = copy
+    names = [name for name in examples.source_columns if name != "id"]
+    if not names:
+        names = ["_label"]
+    table = examples.table[rows].select(pl.col("_id").alias("id"), *(pl.col(n).alias(n.lstrip("_")) for n in names))
+    write_table(output, table)
+    return len(rows), len(run.train)
+
+
+def write_table(path: Path, table: pl.DataFrame) -> None:
+    """csv, tsv, parquet or jsonl by the ending, whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nested = [name for name, kind in table.schema.items() if kind.is_nested()]
+    if path.suffix in (".csv", ".tsv"):
+        as_text = [pl.col(name).map_elements(lambda v: str(list(v)), return_dtype=pl.String) for name in nested]
+        table.with_columns(as_text).write_csv(partial, separator="\t" if path.suffix == ".tsv" else ",")
+    elif path.suffix == ".parquet":
+        table.write_parquet(partial)
+    elif path.suffix == ".jsonl":
+        table.write_ndjson(partial)
+    else:
+        raise InputError(f"-o {path}: the ending says the format; choose .csv, .tsv, .parquet or .jsonl")
+    os.replace(partial, path)

@@ -1,0 +1,4 @@
+"""Plans: what one epoch trains on.
+
+Order inside the room: epoch · weights · subset.
+"""

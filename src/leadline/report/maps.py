@@ -1,0 +1,47 @@
+"""The data map of a run as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from leadline import runs
+from leadline.errors import InputError
+from leadline.figures import data_map, interactive, style
+from leadline.runs import Run, Scored
+
+MINUS_MEAN_LOSS = "minus_mean_loss"  # the vertical axis where the gold answer has no probability (definitions: A.13)
+
+
+def write_map(
+    run: Run, scored: Scored, path: Path, x: str | None = None, y: str | None = None, color: str | None = None
+) -> None:
+    """map.html (interactive), or png, svg, pdf by the ending. Axes and colour default to what the run has."""
+    if path.suffix not in (".png", ".svg", ".pdf", ".html"):
+        raise InputError(f"-o {path}: the ending says the format; choose .png, .svg, .pdf or .html")
+    table, across, up, colour = with_axes(scored)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".html":
+        texts = texts_of(run)
+        page = interactive.interactive_map(table, texts, run.classes, x or across, y or up, title=run.name)
+        runs.write_text(path, page)
+    else:
+        figure = data_map.data_map(table, x or across, y or up, color or colour, title=run.name)
+        style.save(figure, path)
+
+
+def with_axes(scored: Scored) -> tuple[pl.DataFrame, str, str, str]:
+    """The scores with the columns that the map's axes and colour need, and their names (x, y, colour)."""
+    if "confidence" in scored.table.columns:
+        return scored.table, "variability", "confidence", "correctness"
+    table = scored.table.with_columns((-pl.col("action_mean")).alias(MINUS_MEAN_LOSS))
+    return table, "loss_std", MINUS_MEAN_LOSS, "region"
+
+
+def texts_of(run: Run) -> list[str]:
+    """One text per training example; both texts of a pair; the id where the run has no texts."""
+    if not run.train.inputs:
+        return list(run.train.ids)
+    columns = [run.train.table[name].cast(pl.String).to_list() for name in run.train.inputs]
+    return [" ⟂ ".join(parts) for parts in zip(*columns, strict=True)]

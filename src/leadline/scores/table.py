@@ -1,0 +1,98 @@
+"""Many scores at once, in blocks of rows; and their mean over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from leadline.errors import InputError, nearest
+from leadline.scores.observed import mean
+from leadline.scores.registry import NEEDS, SCORES
+from leadline.signals import Signals
+
+
+def compute(
+    signals: Signals, names: str | Iterable[str] = "all", block: int = 100_000
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """({name: (N,) float64}, {name of a score left out: why}) in the order of SCORES or of `names`.
+
+    Runs over `block` rows at a time, so memory is bounded by the block. Raises InputError for an unknown name,
+    and for a run without examples or without recorded epochs.
+    """
+    if len(signals) == 0 or signals.n_epochs == 0:
+        raise InputError(f"nothing to score: {len(signals)} examples, {signals.n_epochs} recorded epochs")
+    missing = {need: reason for need in NEEDS if (reason := _missing(signals, need))}
+    columns, left_out = {}, {}
+    for name in _known(names):
+        reasons = [missing[need] for need in SCORES[name].needs if need in missing]
+        if reasons:
+            left_out[name] = "; ".join(reasons)
+        else:
+            columns[name] = np.full(len(signals), np.nan)
+    for rows, part in signals.blocks(block):
+        for name, column in columns.items():
+            column[rows] = SCORES[name].function(part)
+    return columns, left_out
+
+
+def average(runs: Sequence[Signals], names: str | Iterable[str] = "all", block: int = 100_000) -> dict[str, np.ndarray]:
+    """{name: (N,) float64}: the mean of each score over runs of the same data, of the scores that all runs have.
+
+    A run that did not observe an example is passed over. An infinite score stays infinite: an example that one of
+    the runs never learned has infinite mean forgetting. Raises InputError naming the first id or identity that differs.
+    """
+    if not runs:
+        raise InputError("no runs to average")
+    for number, run in enumerate(runs[1:], start=2):
+        _same_examples(runs[0], run, f"run {number} of {len(runs)}")
+    tables = [compute(run, names, block)[0] for run in runs]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    return {name: mean(np.stack([table[name] for table in tables])) for name in shared}
+
+
+def _known(names: str | Iterable[str]) -> list[str]:
+    chosen = list(SCORES) if names == "all" else [names] if isinstance(names, str) else list(names)
+    for name in chosen:
+        if name not in SCORES:
+            raise InputError(f"there is no score `{name}`.{nearest(name, SCORES)} The scores are {', '.join(SCORES)}")
+    return chosen
+
+
+def _missing(signals: Signals, need: str) -> str | None:
+    """Why the run cannot serve a need, or None."""
+    if need == "several epochs":
+        return f"needs several epochs; this run has {signals.n_epochs}" if signals.n_epochs < 2 else None
+    if need == "gold":
+        no_class = not np.issubdtype(signals.gold.dtype, np.integer)
+        return "needs a gold class; the answers of this run are no classes" if no_class else None
+    if need == "logits":
+        if "logits" in signals.names:
+            return None
+        return "needs logits; this run has none: its answer space is not fixed, or `record.logits` was off"
+    return None if _defined(signals, need) else f"needs {need}; the task of this run defines none"
+
+
+def _defined(signals: Signals, name: str) -> bool:
+    if name not in signals.names:
+        return False
+    columns = (period.columns[name] for period in signals.periods)
+    return any(bool((x >= 0).any() if name == "correct" else not np.isnan(x).all()) for x in columns)
+
+
+def _same_examples(one: Signals, other: Signals, where: str) -> None:
+    if len(one) != len(other):
+        raise InputError(f"{where} has {len(other)} examples, the first has {len(one)}: average runs of the same data")
+    for row, (a, b) in enumerate(zip(one.ids, other.ids, strict=True)):
+        if str(a) != str(b):
+            raise InputError(f"{where} has id {b} in row {row}, the first has {a}: average runs of the same data")
+    for key in one.identity:
+        if key in other.identity and one.identity[key] != other.identity[key]:
+            what = key.removesuffix("_hash") + "s"
+            raise InputError(f"{where} has other {what} than the first ({key} differs): average runs of the same data")
+    differ = np.flatnonzero(np.asarray(one.gold) != np.asarray(other.gold))
+    if len(differ):
+        raise InputError(
+            f"{where} has another gold answer for {len(differ)} examples (first id: {one.ids[differ[0]]}): "
+            "average runs of the same labels"
+        )

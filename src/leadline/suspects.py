@@ -1,0 +1,113 @@
+"""Suspects: the examples whose label a score doubts, most doubtful first, with the label that the model would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from leadline.errors import InputError
+from leadline.scores import SCORES, gold_probability, mean_probability, n_obs
+from leadline.signals import Signals
+
+SCHEMA = {
+    "id": pl.String,
+    "label": pl.String,
+    "suggested": pl.String,
+    "probability": pl.Float64,
+    "score": pl.Float64,
+    "rank": pl.Int64,
+    "reason": pl.String,
+}
+
+
+def rank(signals: Signals, columns: Mapping[str, np.ndarray], by: str = "aum") -> pl.DataFrame:
+    """One row per scored example, most suspicious first: id, label, suggested, probability, score, rank, reason.
+
+    columns      scores as from `scores.compute`
+    by           the score to rank by; hardest first, ties in the order of the rows; NaN is no suspect and left out
+    suggested    the most probable class other than the label, by its mean probability over epochs (`probability`);
+                 null without logits. Where the model agrees with the label, `reason` says so
+    rank         from 1
+    Raises InputError for a score that is not there or does not say which label is doubtful.
+    """
+    values = _usable(columns, by)
+    doubt = values if SCORES[by].higher_is == "harder" else -values
+    scored = np.flatnonzero(~np.isnan(values))
+    rows = scored[np.argsort(-doubt[scored], kind="stable")]  # most doubtful first
+    labels = _labels(signals)
+    suggested, probability, own = _rivals(signals)
+    reasons = _reasons(signals, columns, suggested, probability, own)
+    table = {
+        "id": [str(signals.ids[row]) for row in rows],
+        "label": [labels[row] for row in rows],
+        "suggested": [suggested[row] for row in rows],
+        "probability": pl.Series(probability[rows], dtype=pl.Float64).fill_nan(None),
+        "score": values[rows],
+        "rank": np.arange(1, len(rows) + 1),
+        "reason": [reasons[row] for row in rows],
+    }
+    return pl.DataFrame(table, schema=SCHEMA)
+
+
+def _usable(columns: Mapping[str, np.ndarray], by: str) -> np.ndarray:
+    usable = [name for name in columns if name in SCORES and SCORES[name].higher_is in ("harder", "easier")]
+    if by in usable:
+        return np.asarray(columns[by], dtype=np.float64)
+    what = f"`{by}` does not say which labels are doubtful" if by in columns else f"this run has no score `{by}`"
+    raise InputError(f"suspects: {what}; rank by one of {', '.join(usable)}")
+
+
+def _labels(signals: Signals) -> list[str]:
+    if not signals.classes:
+        return [str(gold) for gold in signals.gold.tolist()]
+    return [signals.classes[gold] for gold in signals.gold.tolist()]
+
+
+def _rivals(signals: Signals) -> tuple[list[str | None], np.ndarray, np.ndarray]:
+    """The strongest class beside the label (N,), its mean probability (N,), and the label's own (N,)."""
+    n = len(signals)
+    suggested: list[str | None] = [None] * n
+    probability, own = np.full(n, np.nan), np.full(n, np.nan)
+    if "logits" not in signals.names or not np.issubdtype(signals.gold.dtype, np.integer):
+        return suggested, probability, own
+    for block, part in signals.blocks():
+        p, at = mean_probability(part), np.arange(len(part))  # (B, K)
+        own[block] = p[at, part.gold]
+        p[at, part.gold] = -1.0
+        rival = p.argmax(axis=1)
+        probability[block] = np.where(np.isnan(own[block]), np.nan, p[at, rival])
+        names = signals.classes or tuple(str(k) for k in range(p.shape[1]))
+        suggested[block] = [None if np.isnan(o) else names[k] for o, k in zip(own[block], rival, strict=True)]
+    return suggested, probability, own
+
+
+def _reasons(
+    signals: Signals,
+    columns: Mapping[str, np.ndarray],
+    suggested: list[str | None],
+    probability: np.ndarray,
+    own: np.ndarray,
+) -> list[str]:
+    """A sentence per example, such as "gold probability never above 0.12 in 5 epochs; the model says `spam` (0.91)"."""
+    g = gold_probability(signals)  # (E, N)
+    lows, highs, seen = np.fmin.reduce(g, axis=0), np.fmax.reduce(g, axis=0), n_obs(signals)
+    losses = columns.get("action_mean", np.full(len(signals), np.nan))
+    reasons = []
+    for row in range(len(signals)):
+        epochs = f"{seen[row]} epoch{'' if seen[row] == 1 else 's'}"
+        if np.isnan(highs[row]):
+            parts = [f"mean loss {losses[row]:.3g} in {epochs}"]
+        elif seen[row] == 1:
+            parts = [f"gold probability {highs[row]:.2f} in {epochs}"]
+        elif highs[row] < 0.5:
+            parts = [f"gold probability never above {highs[row]:.2f} in {epochs}"]
+        else:
+            parts = [f"gold probability between {lows[row]:.2f} and {highs[row]:.2f} in {epochs}"]
+        if suggested[row] is not None:
+            agrees = own[row] >= probability[row]
+            says = "the model keeps the label, next comes" if agrees else "the model says"
+            parts.append(f"{says} `{suggested[row]}` ({probability[row]:.2f})")
+        reasons.append("; ".join(parts))
+    return reasons
