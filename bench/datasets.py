@@ -55,10 +55,13 @@ def main() -> None:
             run = experiment.train(seeded, name=f"{name}-s{seed}", root=options.runs)
             end = run.events("end")[-1]
             test = run.results["test"]
-            print(f"{name} seed {seed}: macro F1 {test['macro_f1']['value']:.4f}, {end['seconds'] / 60:.2f} min", flush=True)
-            runs.append({"seed": seed, "macro_f1": test["macro_f1"], "accuracy": test["accuracy"], "ece": test["ece"],
-                         "train_seconds": end["train_seconds"], "seconds": end["seconds"],
-                         "examples_per_second": end["examples_per_second"], "peak_memory_mb": end["peak_memory_mb"]})  # fmt: skip
+            print(
+                f"{name} seed {seed}: macro F1 {test['macro_f1']['value']:.4f}, {end['seconds'] / 60:.2f} min",
+                flush=True,
+            )
+            measured = {name: test[name] for name in ("macro_f1", "accuracy", "ece")}
+            costs = {name: end[name] for name in ("train_seconds", "seconds", "examples_per_second", "peak_memory_mb")}
+            runs.append({"seed": seed, **measured, **costs})
         results.append({"data": name, "n_train": len(run.train), "n_test": test["macro_f1"]["n"], "runs": runs})
     write_json(options.out, {"machine": machine(), "precision": run.about["precision"], "results": results})
     print(table(results))
@@ -72,9 +75,17 @@ def table(results: list[dict]) -> str:
         accuracy = sum(r["accuracy"]["value"] for r in entry["runs"]) / len(entry["runs"])
         minutes = sum(r["seconds"] for r in entry["runs"]) / len(entry["runs"]) / 60
         speed = sum(r["examples_per_second"] for r in entry["runs"]) / len(entry["runs"])
-        rows.append([entry["data"], f"{entry['n_train']:,}", f"{entry['n_test']:,}", f"{mean:.3f}{spread}", f"{accuracy:.3f}",
-                     f"{minutes:.1f}", f"{speed:.0f}"])  # fmt: skip
-    header = ["data", "n train", "n test", "macro F1 [95 % t-interval over seeds]", "accuracy", "minutes a run", "examples/s"]
+        sizes = [f"{entry['n_train']:,}", f"{entry['n_test']:,}"]
+        rows.append([entry["data"], *sizes, f"{mean:.3f}{spread}", f"{accuracy:.3f}", f"{minutes:.1f}", f"{speed:.0f}"])
+    header = [
+        "data",
+        "n train",
+        "n test",
+        "macro F1 [95 % t-interval over seeds]",
+        "accuracy",
+        "minutes a run",
+        "examples/s",
+    ]
     return markdown(header, rows)
 
 

@@ -230,7 +230,7 @@ def test_every_metric_improves_when_answers_do():
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 5000)
     right = rng.random(5000) < confidence
-    calibrated, over = ([np.c_[c, 1 - c] for c in (confidence, np.sqrt(confidence))])
+    calibrated, over = [np.c_[c, 1 - c] for c in (confidence, np.sqrt(confidence))]
     for name in calibration:
         assert not METRICS[name].higher_is_better
         values = [evaluate.metrics((~right).astype(int), p, ["a", "b"], name)[name] for p in (calibrated, over)]
@@ -352,7 +352,30 @@ def test_intervals_as_a_naive_bootstrap_with_scikit_learn(k, n, monkeypatch):
         return by_sklearn(y[rows], p[rows]) | {"ece": ece, "mce": mce, "ece_mass": mass}
 
     got = evaluate.with_intervals(y, p, [str(c) for c in range(k)], repeats=60, seed=9)
-    assert lows_and_highs(got) == naive_intervals(again, w)
+    want = naive_intervals(again, w)
+    for name in ("ece", "ece_mass", "mce"):  # the basic interval: the percentiles mirrored at the value, within [0, 1]
+        value, (low, high) = got[name]["value"], (bound.expected for bound in want[name])
+        mirrored = min(2 * value - high, value), max(2 * value - low, value)
+        want[name] = tuple(near(float(np.clip(bound, 0, 1)), 1e-9) for bound in mirrored)
+    assert lows_and_highs(got) == want
+
+
+def test_interval_of_ece_holds_the_truth_more_often_than_its_percentiles():
+    """ECE of few rows lies above the truth, and its resamples higher still: mirrored, they come back."""
+    rng = np.random.default_rng(1)
+
+    def sample(n):
+        p = softmax(rng.normal(size=(n, 3)))
+        truth = 0.7 * p + 0.3 * np.array([0.5, 0.3, 0.2])
+        return (rng.random(n)[:, None] > truth.cumsum(axis=1)).sum(axis=1), p
+
+    truth = evaluate.metrics(*sample(400_000), "abc", ["ece"])["ece"]
+    held = mirrored = 0
+    for seed in range(100):
+        got = evaluate.with_intervals(*sample(200), "abc", ["ece"], repeats=100, seed=seed)["ece"]
+        held += got["low"] <= truth <= got["high"]
+        mirrored += 2 * got["value"] - got["high"] <= truth <= 2 * got["value"] - got["low"]  # the percentiles again
+    assert held >= 80 > mirrored
 
 
 def test_intervals_of_regression_and_soft_targets_as_a_naive_bootstrap():

@@ -219,7 +219,7 @@ def label_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return str(int(value)) if value == int(value) else None
+        return str(int(value)) if value.is_integer() else None
     return str(value) if isinstance(value, str | int) and str(value).strip() else None
 
 

@@ -1,16 +1,31 @@
-"""Random models of a few thousand parameters, one per family, saved as a checkpoint of the Hub is: no download."""
+"""What the tests of the torch room share: random models of a few thousand parameters, one per family, saved as a
+checkpoint of the Hub is (no download), and the real loop over a few sentences."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import torch
 import transformers
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+from leadline.data.examples import Examples, with_hashes
+from leadline.learn import models as learned
+from leadline.learn.loop import Fit, Material
+from leadline.learn.recorder import Recorder
+from leadline.learn.tasks.batch import Task
+from leadline.learn.tasks.classification import TextEncoder
+from leadline.plans.epoch import everything
+from leadline.recipe import Record, Training
 
 WORDS = (
     "rain sand river dust flood desert puddle drought north south morning evening report speaks of much little "
@@ -28,9 +43,10 @@ def wordpiece(pad: int = 0, segments: bool = True, length: int = 64) -> Any:
     """An encoder's tokenizer: [CLS] a [SEP] (b [SEP]). `pad` places the pad token first (BERT) or second (RoBERTa)."""
     special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     special.insert(pad, "[PAD]")
-    tokens = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    letters = string.ascii_lowercase
+    vocabulary = [*special, *sorted({*WORDS, *letters}), *(f"##{letter}" for letter in letters)]
+    tokens = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokens.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokens.train_from_iterator(WORDS, trainers.WordPieceTrainer(special_tokens=special, show_progress=False))
     tokens.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -168,3 +184,43 @@ def checkpoint(family: str, path: Path, seed: int = 0, **tokenizer_settings: Any
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def accelerator(precision: str = "no") -> Accelerator:
+    """A fresh one on the processor, of a precision of its own."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(cpu=True, mixed_precision=precision)
+
+
+def examples(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> Examples:
+    ids = [f"t{i}" for i in range(len(texts))]
+    named = [classes[k] for k in labels]
+    table = pl.DataFrame({"_id": ids, "_split": ["train"] * len(ids), "_label": named, "text": list(texts)})
+    return with_hashes(Examples(table, inputs=("text",), classes=tuple(classes)))
+
+
+def encoder(model: Any, tokenizer: Any, columns: Sequence[str] = ("text",)) -> TextEncoder:
+    return TextEncoder(tokenizer, columns, learned.max_tokens(model, tokenizer, 64), learned.takes_positions(model))
+
+
+def fit(model: Any, task: Task, data: Examples, **settings: Any) -> Fit:
+    """The real loop over `data`. Settings are Fit's own, or keys of the recipe's `training`; `to` asks for a record."""
+    training = {
+        key: settings.pop(key) for key in list(settings) if key in Training.model_fields and key != "learning_rate"
+    }
+    encoded = task.encode(data.table.to_dicts())
+    lengths = np.array([task.length(row) for row in encoded])
+    weights = settings.pop("weights", np.ones(len(data)))
+    settings = {"plan": everything(len(data)), "learning_rate": 1e-3, "accelerator": accelerator(), **settings}
+    if (to := settings.pop("to", None)) is not None:
+        record = settings.setdefault("record", Record())
+        settings["recorder"] = Recorder.of(data, to / "signals", {"mode": record.mode}, keep_logits=record.logits)
+        to.mkdir(parents=True, exist_ok=True)
+        data.write(to / "examples.parquet")
+    return Fit(
+        model=model,
+        task=task,
+        material=Material(encoded, data.targets, lengths, weights, len(data.classes)),
+        training=Training.model_validate({"epochs": 1, "batch_size": 16, "log_every": 1, **training}),
+        **settings,
+    )

@@ -46,7 +46,9 @@ def compare(runs: Sequence[Run], names: Sequence[str], labels: Literal["same", "
     unless `labels="ignore"`), else InputError that counts and names the first. Metrics are compared by their intervals
     only; they say how each run would do on other rows, not whether two runs differ.
     """
-    unknown = [f"there is no score `{name}`; the scores are {', '.join(SCORES)}" for name in names if name not in SCORES]
+    unknown = [
+        f"there is no score `{name}`; the scores are {', '.join(SCORES)}" for name in names if name not in SCORES
+    ]
     if unknown:
         raise all_at_once("compare", unknown)
     notes: list[str] = []

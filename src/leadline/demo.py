@@ -369,8 +369,10 @@ def found(truth: DemoTruth, run: Run) -> Found:
         rows.append([top, hits, hits / top, hits / planted, named / max(hits, 1)])
     scores = run.scores(["confidence", "variability"])
     kinds = scores.select(pl.col("id").replace_strict(kind_of).alias("kind"), "region")
-    counts = {key: n for *key, n in kinds.group_by("kind", "region").len().iter_rows() for key in [tuple(key)]}
+    counts = {(kind, region): n for kind, region, n in kinds.group_by("kind", "region").len().iter_rows()}
     regions = ("easy", "ambiguous", "hard", "none")
-    region_rows = [[kind, *(counts.get((kind, region), 0) for region in regions)] for kind in ("clear", "ambiguous", "wrong")]
+    region_rows = [
+        [kind, *(counts.get((kind, region), 0) for region in regions)] for kind in ("clear", "ambiguous", "wrong")
+    ]
     header = ("suspects", "planted", "precision", f"of the {planted} planted", "suggested label right")
     return Found(header, rows, ("kind of text", *regions), region_rows)

@@ -32,7 +32,7 @@ class MissingExtra(LeadlineError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """" Did you mean `x`?" for the known word closest to `word`, or nothing."""
+    """The question whether the known word closest to `word` was meant, or nothing where none is close."""
     close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.6)
     return f" Did you mean `{close[0]}`?" if close else ""
 

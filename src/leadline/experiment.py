@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
-import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,12 +16,12 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from leadline import evaluate as metrics_room
-from leadline import report, runs, signals, suspects
 from leadline import recipe as recipes
+from leadline import report, runs, signals, suspects
 from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError
-from leadline.learn import models, sanity
+from leadline.learn import models, notes, sanity
 from leadline.learn.loop import Event, Fit, Material
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
@@ -40,7 +33,6 @@ from leadline.plans.weights import class_weights
 from leadline.recipe import Recipe
 from leadline.runs import Run
 
-LIBRARIES = ("leadline", "torch", "transformers", "accelerate", "datasets", "numpy", "polars", "pyarrow", "scikit-learn")
 Tell = Callable[[Event], None]
 
 
@@ -84,7 +76,9 @@ def train(
     began = time.perf_counter()
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     job = Job.prepare(resolved, examples)
-    run = runs.create(path, resolved, job.examples, {"key": key, **about(job)})
+    run = runs.create(
+        path, resolved, job.examples, {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
+    )
     with open(path / "metrics.jsonl", "w", encoding="utf-8") as file:
         log = Log(file, tell)
         extra = job.experiments() if check else []
@@ -96,7 +90,7 @@ def train(
         models.save(job.model, job.tokenizer, path / "model")
         inference = _evaluate_splits(job, run)
         _views(run, resolved.record is not None, [*extra], log)
-        log({"event": "end", "steps": steps, **_costs(began, trained, inference, fit.seen)})
+        log({"event": "end", "steps": steps, **notes.costs(began, trained, inference, fit.seen)})
     run = Run(path)  # read anew: everything is there now
     runs.write_text(path / "model" / "README.md", report.model_card(run))
     report.write(run)
@@ -112,7 +106,7 @@ def _resolve(
         return recipes.load(recipe.to_dict(), overrides), None
     if recipe is not None:
         if settings:
-            raise InputError(f"train: `{next(iter(settings))}` goes into the recipe; use overrides=[\"key=value\"]")
+            raise InputError(f'train: `{next(iter(settings))}` goes into the recipe; use overrides=["key=value"]')
         return recipes.load(recipe, overrides), None
     if isinstance(data, str | Path):
         return recipes.load(recipes.quick(str(data), **settings), overrides), None
@@ -142,20 +136,9 @@ class Log:
 
     def __call__(self, event: Event) -> None:
         if event["event"] != "step" or "loss" in event:
-            self.file.write(json.dumps(_plain(event)) + "\n")
+            self.file.write(json.dumps(runs.plain(event)) + "\n")
             self.file.flush()
         self.tell(event)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN; numpy has its own numbers."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 @dataclass
@@ -192,7 +175,7 @@ class Job:
 
     def fit(self, path: Path, tell: Tell) -> Fit:
         r, train_set = self.recipe, self.examples.split("train")
-        noted = {"dropout": models.dropout_of(self.model), "precision": precision_of(self.accelerator)}
+        noted = {"dropout": models.dropout_of(self.model), "precision": notes.precision_of(self.accelerator)}
         recorder = None
         if r.record is not None:
             noted["mode"] = r.record.mode
@@ -208,6 +191,8 @@ class Job:
     def _validation(self, path: Path, noted: Mapping[str, Any]) -> Callable[[int], dict[str, float]]:
         """After an epoch: metrics on the validation data, and their signals, from the one pass that both need."""
         part = self.examples.split("validation")
+        stopping = self.recipe.training.early_stopping
+        watched = stopping.metric if stopping else ""
         recorder = None
         if self.recipe.record is not None:
             noted = {**noted, "mode": "snapshot"}
@@ -218,7 +203,7 @@ class Job:
             if recorder:
                 recorder.write(found, updates)
             values = metrics_room.metrics(part.targets, answers(found, part.classes), part.classes)
-            return {"loss": float(found["loss"].mean())} | {n: v for n, v in values.items() if "[" not in n}
+            return {"loss": float(found["loss"].mean())} | {n: v for n, v in values.items() if "[" not in n or n == watched}
 
         return validate
 
@@ -254,10 +239,6 @@ def accelerate(asked: str) -> Accelerator:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = models.precision(asked, device)
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
-
-
-def precision_of(accelerator: Accelerator) -> str:
-    return "fp32" if accelerator.mixed_precision == "no" else str(accelerator.mixed_precision)
 
 
 def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, weights: np.ndarray | None) -> Task:
@@ -317,7 +298,9 @@ def evaluate(
     if (path / "examples.parquet").is_file():
         run = Run(path)
         if run.recipe is None or not (path / "model").is_dir():
-            raise InputError(f"{path}: this run has no model (an import, or somebody else's loop); evaluate a checkpoint")
+            raise InputError(
+                f"{path}: this run has no model (an import, or somebody else's loop); evaluate a checkpoint"
+            )
         recipe, checkpoint, classes = run.recipe, path / "model", run.classes
         examples = run.examples if data is None else None
     else:
@@ -353,7 +336,8 @@ def _evaluate(recipe: Recipe, part: Examples, precision: str, asked: str | Seque
 
 def _evaluate_splits(job: Job, run: Run) -> dict[str, float]:
     """Predictions and results of the splits asked for; returns {seconds, examples} of the passes."""
-    results, seconds, count = {}, 0.0, 0
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    seconds, count = 0.0, 0
     for split in [s for s in job.recipe.evaluate.splits if s in job.examples.splits]:
         began = time.perf_counter()
         found = job.predict(split)
@@ -378,63 +362,3 @@ def _views(run: Run, recorded: bool, extra: list[sanity.Check], log: Log) -> Non
     runs.write_parquet(run.path / "scores.parquet", scored.table)
     if run.classes:
         runs.write_suspects(run, suspects.rank(run.signals, scored.columns()))
-
-
-def _costs(began: float, trained: float, inference: Mapping[str, float], seen: int) -> dict[str, Any]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    costs = {
-        "seconds": time.perf_counter() - began,
-        "train_seconds": trained,
-        "evaluate_seconds": inference["seconds"],
-        "examples_seen": seen,
-        "examples_per_second": seen / trained,
-        "peak_memory_mb": peak,
-    }
-    if inference["examples"]:
-        costs["inference_examples_per_second"] = inference["examples"] / inference["seconds"]
-    if torch.cuda.is_available():
-        costs["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    return costs
-
-
-def about(job: Job) -> dict[str, Any]:
-    """What a reader of the run will want to know of how it was made."""
-    config = job.model.config
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["leadline", *sys.argv[1:]]) if Path(sys.argv[0]).name in ("leadline", "__main__.py") else "python",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}},
-        "device": _device_name(job.accelerator.device),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "precision": precision_of(job.accelerator),
-        "learning_rate": job.recipe.learning_rate,
-        "model": {
-            "type": config.model_type,
-            "parameters": sum(p.numel() for p in job.model.parameters()),
-            "hidden_size": getattr(config, "hidden_size", None),
-            "layers": getattr(config, "num_hidden_layers", None),
-            "dropout": models.dropout_of(job.model),
-            "max_length": models.max_tokens(job.model, job.tokenizer, job.recipe.training.max_length),
-        },
-        "git": _git_revision(),
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-    except OSError:
-        return platform.processor() or platform.machine()
-
-
-def _git_revision() -> str | None:
-    """Of the caller's repository, if the run is started inside one."""
-    try:
-        answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None

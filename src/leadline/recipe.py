@@ -166,7 +166,7 @@ class Base(Part):
 
 
 class Recipe(Part):
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     task: Literal["classification", "regression"] = "classification"
     data: Data
     model: str | Model = "minilm"
@@ -180,7 +180,9 @@ class Recipe(Part):
     def consistent(self) -> Recipe:
         if self.task == "regression":
             if not self.loss.plain:
-                raise ValueError("loss: class weights, gamma, focal and smoothing need fixed classes; regression has none")
+                raise ValueError(
+                    "loss: class weights, gamma, focal and smoothing need fixed classes; regression has none"
+                )
             if self.data.label_distribution is not None:
                 raise ValueError("data.label_distribution: regression has no classes to distribute over")
             if self.data.corrupt is not None:
@@ -201,7 +203,7 @@ class Recipe(Part):
 
     @property
     def learning_rate(self) -> float:
-        """formats.md: 5e-4 for tiny, 5e-5 for minilm, else 2e-5."""
+        """The default: 5e-4 for tiny (random weights), 5e-5 for minilm, else 2e-5."""
         return self.training.learning_rate or {"tiny": 5e-4, "minilm": 5e-5}.get(self.model_name, 2e-5)
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,7 +222,9 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     for override in overrides:
         _set(document, override)
     if isinstance(document.get("format"), int) and document["format"] > FORMAT:
-        raise InputError(f"{where}: format {document['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline")
+        raise InputError(
+            f"{where}: format {document['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline"
+        )
     reserved = [f"`{key}`: {advice}" for key, advice in RESERVED.items() if _get(document, key) is not None]
     if reserved:
         raise all_at_once(f"{where}: not in this version of leadline", reserved)
@@ -300,7 +304,9 @@ def _sentence(error: Any) -> str:
 
 def _is_union_branch(part: str) -> bool:
     """pydantic puts the tried type of a union into the place of an error: not a key of the user's."""
-    return part in {"str", "float", "int", "Model", "constrained-float"} or part.startswith(("literal[", "list[", "dict["))
+    return part in {"str", "float", "int", "Model", "constrained-float"} or part.startswith(
+        ("literal[", "list[", "dict[")
+    )
 
 
 def _keys_at(place: Sequence[str]) -> list[str]:
@@ -325,11 +331,16 @@ def quick(
 ) -> dict[str, Any]:
     """The mapping of a recipe from what one types at once: `leadline train reviews.csv --text … --label … --model …`.
 
-    `more`: any of task, test, validation, id, group, weight, epochs, batch_size, learning_rate, max_length, seed, … that
+    `more`: any of task, test, validation, id, group, weight, epochs, batch_size, learning_rate, max_length, … that
     lies in `data` or `training`; None means the default.
     """
     document: dict[str, Any] = {"data": {"train": data}}
-    given = {"text": text if text is None or isinstance(text, str) else list(text), "label": label, "model": model, **more}
+    given = {
+        "text": text if text is None or isinstance(text, str) else list(text),
+        "label": label,
+        "model": model,
+        **more,
+    }
     for key, value in given.items():
         if value is None:
             continue

@@ -34,7 +34,7 @@ State = Literal["new", "unfinished", "finished"]
 
 @dataclass(frozen=True)
 class RegionRule:
-    """How the data map is cut. `proportion` is the reference's rule (definitions.md A.12)."""
+    """How the data map is cut. `proportion` is the reference's rule (Swayamdipta et al. 2020)."""
 
     rule: Literal["proportion", "threshold", "data-iq"] = "proportion"
     proportion: float = 0.33
@@ -200,19 +200,18 @@ class Run:
         return self.scored(names, **window).table
 
 
-def open(path: str | Path) -> Run:  # noqa: A001  (the library's word: leadline.open)
+def open(path: str | Path) -> Run:
     return Run(path)
 
 
 def check(recipe: Recipe) -> None:
     """Names that the recipe's shape cannot know: metrics."""
-    known = evaluate.METRICS
-    asked = [] if recipe.evaluate.metrics == "auto" else list(recipe.evaluate.metrics)
-    if recipe.training.early_stopping is not None:
-        asked.append(recipe.training.early_stopping.metric)
-    for name in asked:
-        if name not in known and name != "loss":
-            raise InputError(f"unknown metric `{name}`.{nearest(name, known)} Known: loss, {', '.join(known)}")
+    for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
+        evaluate.find_metric(name)
+    stopping = recipe.training.early_stopping
+    if stopping is not None and stopping.metric != "loss":
+        if evaluate.find_metric(stopping.metric).needs == "each class" and "[" not in stopping.metric:
+            raise InputError(f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]")
 
 
 # --- naming and creating ---------------------------------------------------------------------------------------------
@@ -311,20 +310,41 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
 
 
 def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    write_text(path / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(path / "results.json", json.dumps(plain(results), indent=1) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: no NaN or infinity (null), no numbers of numpy's."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
     """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
-    sources = run.train.table.select(pl.col("_id").alias("id"), *run.train.source_columns)
-    clash = {name: f"source_{name}" for name in run.train.source_columns if name in suspects.columns and name != "id"}
-    table = suspects.join(sources.rename(clash), on="id", how="left", maintain_order="left", suffix="_source")
+    table = suspects.join(with_ids(run.train.table, suspects.columns), on="id", how="left", maintain_order="left")
     partial = run.path / "suspects.csv.partial"
     table.select(pl.exclude(pl.List(pl.Float64))).write_csv(partial)
     os.replace(partial, run.path / "suspects.csv")
 
 
-def predictions_table(ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]) -> pl.DataFrame:
+def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFrame:
+    """`id` and the source columns of a table of examples; a column whose name is taken becomes `source_<name>`."""
+    columns = [pl.col("_id").alias("id")]
+    for name in table.columns:
+        if name.startswith("_") or (name == "id" and (table[name].cast(pl.String) == table["_id"]).all()):
+            continue
+        columns.append(pl.col(name).alias(f"source_{name}" if name in taken else name))
+    return table.select(columns)
+
+
+def predictions_table(
+    ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> pl.DataFrame:
     """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted."""
     if not classes:
         return pl.DataFrame({"id": list(ids), "label": labels, "predicted": outcome["prediction"].astype(float)})

@@ -69,7 +69,7 @@ def outcome(logits: np.ndarray, targets: np.ndarray, link: str = "softmax") -> d
 
 
 def _sigmoid_outcome(z: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Independent yes/no answers: sums over labels; the margin is that of the worst label; correct = all labels right."""
+    """Independent yes/no answers: sums over labels; margin of the worst label; correct = all labels right."""
     log_yes, log_no = -np.logaddexp(0, -z), -np.logaddexp(0, z)
     gold = y > 0.5
     loss = -(_times_log(y, log_yes) + _times_log(1 - y, log_no)).sum(axis=1)
@@ -150,7 +150,9 @@ class Signals:
     def epoch(self, number: int) -> Period:
         """The number-th recorded period, counted from 1 as in the file names."""
         if not 1 <= number <= len(self.periods):
-            raise InputError(f"this run has {len(self.periods)} recorded epochs, numbered from 1; there is no epoch {number}")
+            raise InputError(
+                f"this run has {len(self.periods)} recorded epochs, numbered from 1; there is no epoch {number}"
+            )
         return self.periods[number - 1]
 
     @cached_property
@@ -197,7 +199,8 @@ class Signals:
         kept = self.periods[skip_epochs:max_epochs]
         if not kept:
             raise InputError(
-                f"no epochs left: the run has {len(self.periods)}, --max-epochs {max_epochs} --skip-epochs {skip_epochs} keeps none"
+                f"no epochs left: the run has {len(self.periods)}; "
+                f"--max-epochs {max_epochs} --skip-epochs {skip_epochs} keeps none"
             )
         return replace(self, periods=kept)
 
@@ -229,12 +232,16 @@ def from_logits(
         periods.append(Period(columns, {"period": epoch + 1, "mode": mode}))
     hard = gold if gold.ndim == 1 else gold.argmax(axis=1)
     return Signals(
-        ids=list(ids), gold=hard, targets=gold if gold.ndim == 2 else None, periods=tuple(periods), classes=tuple(classes)
+        ids=list(ids),
+        gold=hard,
+        targets=gold if gold.ndim == 2 else None,
+        periods=tuple(periods),
+        classes=tuple(classes),
     )
 
 
 def complete(columns: Mapping[str, np.ndarray], **more: np.ndarray) -> dict[str, np.ndarray]:
-    """All FIELDS in their types; what is not given is undefined (NaN, -1), and every row counts as trained and recorded."""
+    """All FIELDS in their types; what is not given is undefined (NaN, -1); every row counts as trained and recorded."""
     n = len(columns["loss"])
     blank = {"loss": np.nan, "gold_logprob": np.nan, "margin": np.nan, "entropy": np.nan, "correct": -1}
     blank |= {"trained": True, "recorded": True, "step": 0}
@@ -279,7 +286,9 @@ def read_period(path: Path) -> Period:
         raise InputError(f"{path}: damaged signals file ({error}); delete it and train again") from None
     metadata = json.loads((table.schema.metadata or {}).get(VERSION_KEY, b"{}"))
     if metadata.get("format", FORMAT) > FORMAT:
-        raise InputError(f"{path}: format {metadata['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline")
+        raise InputError(
+            f"{path}: format {metadata['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline"
+        )
     columns = {}
     for name in table.column_names:
         column = table.column(name)

@@ -32,7 +32,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
 ) -> None:
     """Record how every training example was learned, and read everything else from that record."""
@@ -51,7 +53,7 @@ COMMANDS = {
     "export": (rows.export, "Write a run's record for another tool."),
 }
 for name, (command, short) in COMMANDS.items():
-    app.command(name=name, short_help=short)(command)
+    app.command(name=name, short_help=short)(command)  # type: ignore[type-var]
 
 
 def main() -> None:

@@ -55,7 +55,15 @@ def cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return "inf" if math.isinf(value) else "" if math.isnan(value) else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.3f}"
+        return (
+            "inf"
+            if math.isinf(value)
+            else ""
+            if math.isnan(value)
+            else f"{value:.4g}"
+            if abs(value) >= 1000
+            else f"{value:.3f}"
+        )
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
@@ -84,7 +92,11 @@ def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     classes = [name[3:-1] for name in last if name.startswith("f1[")]
     if classes:
         per_class = [
-            [name, *(interval(last[f"{metric}[{name}]"]) for metric in ("precision", "recall", "f1")), last[f"f1[{name}]"]["n"]]
+            [
+                name,
+                *(interval(last[f"{metric}[{name}]"]) for metric in ("precision", "recall", "f1")),
+                last[f"f1[{name}]"]["n"],
+            ]
             for name in classes
         ]
         print_table(f"per class, {splits[-1]}", ["class", "precision", "recall", "F1", "n"], per_class)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from leadline.runs import RegionRule, Scored
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
-MaxEpochs = Annotated[int | None, typer.Option(min=1, help="Only the first so many recorded epochs (cartography: burn_out).")]
+MaxEpochs = Annotated[
+    int | None, typer.Option(min=1, help="Only the first so many recorded epochs (cartography: burn_out).")
+]
 SkipEpochs = Annotated[int, typer.Option(min=0, help="Without the first so many recorded epochs.")]
 Rule = Annotated[str, typer.Option("--regions", help="proportion, threshold or data-iq.")]
 Proportion = Annotated[float, typer.Option(help="Share of the examples in each region (rule proportion).")]
@@ -44,9 +46,10 @@ def score(
     path = opened.path / "scores.parquet"
     runs.write_parquet(path, scored.table)
     if json:
-        print_json({"run": str(run), "n": scored.table.height, "scores": list(scored.columns()), "left_out": scored.left_out,
-                    "rule": scored.regions.rule, "regions": scored.ids_by_region(),
-                    "overlaps": scored.regions.overlaps.to_dicts(), "path": str(path)})  # fmt: skip
+        columns, cut = list(scored.columns()), scored.regions
+        print_json({"run": str(run), "n": scored.table.height, "scores": columns, "left_out": scored.left_out,
+                    "rule": cut.rule, "regions": scored.ids_by_region(), "overlaps": cut.overlaps.to_dicts(),
+                    "path": str(path)})  # fmt: skip
         return
     rows = [[name, SCORES[name].higher_is, *summary(column)] for name, column in scored.columns().items()]
     print_table(f"scores of {scored.table.height:,} examples", ["score", "high means", "min", "median", "max"], rows)
@@ -62,7 +65,9 @@ def region_rule(rule: str, proportion: float, precedence: str) -> RegionRule:
     from leadline.scores.regions import HARD_FIRST
 
     if rule not in ("proportion", "threshold", "data-iq"):
-        raise InputError(f"--regions {rule}: choose proportion, threshold or data-iq.{nearest(rule, ['proportion', 'threshold'])}")
+        raise InputError(
+            f"--regions {rule}: choose proportion, threshold or data-iq.{nearest(rule, ['proportion', 'threshold'])}"
+        )
     order = HARD_FIRST if precedence == "hard_first" else tuple(split_list(precedence))
     return RegionRule(rule, proportion, order)  # type: ignore[arg-type]
 
@@ -83,7 +88,9 @@ def summary(column: Any) -> list[float | None]:
 
 def map_(
     run: RunPath,
-    output: Annotated[Path, typer.Option("--output", "-o", help="map.png, .svg, .pdf, or .html (interactive).")] = Path("map.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="map.png, .svg, .pdf, or .html (interactive).")] = Path(
+        "map.png"
+    ),
     x: Annotated[str | None, typer.Option(help="Score on the horizontal axis; default: variability.")] = None,
     y: Annotated[str | None, typer.Option(help="Score on the vertical axis; default: confidence.")] = None,
     color: Annotated[str | None, typer.Option(help="Score, label or region; default: correctness.")] = None,
@@ -122,7 +129,9 @@ def report(
 
 def compare(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN [RUN…]", help="Directories of runs.")],
-    scores: Annotated[str, typer.Option(help="Scores to compare, with commas.")] = "confidence,variability,correctness,forgetting,action_mean,aum,el2n,entropy",
+    scores: Annotated[
+        str, typer.Option(help="Scores to compare, with commas.")
+    ] = "confidence,variability,correctness,forgetting,action_mean,aum,el2n,entropy",
     json: Json = False,
 ) -> None:
     """Rank agreement of scores, within one run or between runs of the same data; metrics of runs side by side.

@@ -46,10 +46,14 @@ def import_(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help="cartography")],
     source: Annotated[Path, typer.Argument(metavar="SRC", help="Directory with dynamics_epoch_<k>.jsonl.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the new run.")],
-    data: Annotated[str | None, typer.Option(help="The file that was trained on: stores its texts and columns.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The file that was trained on: stores its texts and columns.")
+    ] = None,
     text: Annotated[list[str] | None, typer.Option(help="Text column of --data (two for pairs).")] = None,
     label: Annotated[str | None, typer.Option(help="Label column of --data.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column of --data that holds the guids; default: the row number.")] = None,
+    id: Annotated[
+        str | None, typer.Option(help="Column of --data that holds the guids; default: the row number.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="Class names in the order of the logits, with commas.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -13,7 +13,9 @@ from leadline.cli.output import interval, print_table, say
 
 def demo(
     to: Annotated[Path, typer.Option(help="Where the example's files and run go.")] = Path("leadline-demo"),
-    model: Annotated[str, typer.Option(help="minilm (pretrained, offline), or tiny (seconds, from scratch).")] = "minilm",
+    model: Annotated[
+        str, typer.Option(help="minilm (pretrained, offline), or tiny (seconds, from scratch).")
+    ] = "minilm",
     n: Annotated[int, typer.Option(min=200, help="Training texts.")] = 3000,
     epochs: Annotated[int, typer.Option(min=2, help="Passes over the training data.")] = 4,
 ) -> None:
@@ -27,20 +29,21 @@ def demo(
 
     began = time.perf_counter()
     truth = story.write_demo(to / "messages.csv", n=n)
-    say(f"wrote {n:,} messages to a shop into {truth.train}; {len(truth.of_kind('wrong'))} have a wrong label on purpose")
+    planted = len(truth.of_kind("wrong"))
+    say(f"wrote {n:,} messages to a shop into {truth.train}; {planted} have a wrong label on purpose")
     say("loading torch and transformers")
     from leadline import experiment
 
     with Watch() as watch:
         run = experiment.train(
-            data=str(truth.train), test=str(truth.test), id="id", text="text", label="label", model=model, epochs=epochs,
-            max_length=64, root=to / "runs", tell=watch,
+            data=str(truth.train), test=str(truth.test), id="id", text="text", label="label", model=model,
+            epochs=epochs, max_length=64, root=to / "runs", tell=watch,
         )  # fmt: skip
     write_map(run, run.scored(), run.path / "map.html")
     found = story.found(truth, run)
     print_table("planted wrong labels among the top suspects (lowest AUM)", found.header, found.rows)
     print_table("region of the data map, by kind of text", found.region_header, found.region_rows)
-    test = run.results["test"]
-    print(f"test macro F1 {interval(test['macro_f1'])}, n = {test['macro_f1']['n']}; {time.perf_counter() - began:.0f} s in all")
+    f1 = run.results["test"]["macro_f1"]
+    print(f"test macro F1 {interval(f1)}, n = {f1['n']}; {time.perf_counter() - began:.0f} s in all")
     print(f"report   {run.path / 'report.html'}\nmap      {run.path / 'map.html'}\n")
     print("now your own file:\n  leadline train YOUR.csv --text TEXT_COLUMN --label LABEL_COLUMN --model minilm")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +15,21 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def train(
-    source: Annotated[str, typer.Argument(metavar="RECIPE.yaml|DATA", help="A recipe, or a data file (csv, tsv, json(l), parquet, arrow, each also .gz) or hub:NAME[:CONFIG][@SPLIT].")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE.yaml|DATA",
+            help="A recipe, a file (csv, tsv, json, jsonl, parquet, arrow; also .gz), or hub:NAME[:CONFIG][@SPLIT].",
+        ),
+    ],
     text: Columns = None,
     label: Label = None,
     model: Annotated[str | None, typer.Option(help="minilm, tiny, a local directory or a Hub id.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression.")] = None,
     test: Annotated[str | None, typer.Option(help="Test data.")] = None,
-    validation: Annotated[str | None, typer.Option(help="Validation data: a file, or a fraction of the training data.")] = None,
+    validation: Annotated[
+        str | None, typer.Option(help="Validation data: a file, or a fraction of the training data.")
+    ] = None,
     id: Annotated[str | None, typer.Option(help="Column with ids; default: the row number.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of groups that no split may cut.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column with a weight per example.")] = None,
@@ -31,10 +39,20 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Longest input in tokens; longer texts are truncated.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16, fp16 or fp32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training (training.seed).")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override any key of the recipe, for example loss.class_weights=balanced.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override any key of the recipe, for example loss.class_weights=balanced.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run under --root; default: <data>-<model>-<n>.")] = None,
     root: Annotated[Path, typer.Option(help="Where runs lie.")] = Path("runs"),
-    check: Annotated[bool, typer.Option("--check", help="First prove that training works: overfit one batch, fail on shuffled labels.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="First prove that training works: overfit one batch, fail on shuffled labels."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train one run: then data map scores, suspects, predictions, metrics and a report.
@@ -45,14 +63,15 @@ def train(
     from leadline.cli.progress import Watch
     from leadline.errors import InputError
 
-    given = {"text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
+    given: dict[str, Any] = {"text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
              "weight": weight, "validation": _number(validation), "epochs": epochs, "batch_size": batch_size,
              "learning_rate": learning_rate, "max_length": max_length, "precision": precision}  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     overrides = [*([] if seed is None else [f"training.seed={seed}"]), *(set_ or [])]
     if Path(source).suffix in (".yaml", ".yml"):
         if given:
-            raise InputError(f"--{next(iter(given)).replace('_', '-')} goes into the recipe {source}; override it with --set KEY=VALUE")
+            option = f"--{next(iter(given)).replace('_', '-')}"
+            raise InputError(f"{option} goes into the recipe {source}; override it with --set KEY=VALUE")
         recipe = recipes.load(source, overrides)
     else:
         recipe = recipes.load(recipes.quick(source, **given), overrides)
@@ -71,7 +90,9 @@ def train(
 
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="Directory of a run, or of any checkpoint.")],
-    data: Annotated[str | None, typer.Option(help="A file with the run's columns; default: a split of the run.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A file with the run's columns; default: a split of the run.")
+    ] = None,
     split: Annotated[str, typer.Option(help="Which of the run's splits.")] = "test",
     text: Columns = None,
     label: Label = None,
@@ -93,7 +114,9 @@ def evaluate(
         runs.write_parquet(output, found.predictions)
     n = found.predictions.height
     if json:
-        print_json({"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds})
+        print_json(
+            {"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds}
+        )
         return
     print_results({str(data or split): found.results})
     print(f"{n:,} examples in {found.seconds:.1f} s ({n / found.seconds:.0f} examples/s)")

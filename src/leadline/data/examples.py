@@ -68,7 +68,9 @@ class Examples:
         """What is trained on: (N,) class index, (N, K) distribution, or (N,) numbers."""
         if not self.soft:
             return self.gold
-        return np.array(self.table["_label_distribution"].to_list(), dtype=np.float64).reshape(len(self), len(self.classes))
+        return np.array(self.table["_label_distribution"].to_list(), dtype=np.float64).reshape(
+            len(self), len(self.classes)
+        )
 
     @property
     def weights(self) -> np.ndarray:
@@ -107,7 +109,9 @@ class Examples:
             raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
         metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if metadata.get("format", FORMAT) > FORMAT:
-            raise InputError(f"{path}: format {metadata['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline")
+            raise InputError(
+                f"{path}: format {metadata['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline"
+            )
         frame = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
         classes = metadata.get("classes")
         if classes is None:  # written by another program: the labels themselves say which classes there are
@@ -159,7 +163,7 @@ def row_hashes(*columns: list[Any]) -> list[int]:
 
 
 def with_hashes(examples: Examples) -> Examples:
-    """Adds `_input_hash` (over id and input columns) and `_label_hash` (over id and label); null where there are none."""
+    """Adds `_input_hash` (over id and inputs) and `_label_hash` (over id and label); null where there are none."""
     table, ids = examples.table, examples.table["_id"].to_list()
     label = "_label_distribution" if examples.soft else "_label"
     labelled = label in table.columns
@@ -177,7 +181,7 @@ def fingerprint(examples: Examples) -> dict[str, str]:
     result = {}
     for name in ("_input_hash", "_label_hash"):
         digest = hashlib.sha256()
-        for value in (examples.table[name] if name in examples.table.columns else []):
+        for value in examples.table[name] if name in examples.table.columns else []:
             digest.update(b"-" if value is None else value.to_bytes(8, "little"))
         result[name.removeprefix("_")] = digest.hexdigest()
     return result
@@ -203,7 +207,9 @@ def join(run: Examples, data: Examples, labels: str = "same", where: str = "the 
             continue
         ours, theirs = run.table[column].to_list(), data.table[column].to_list()
         differ = [
-            i for i, row in enumerate(rows) if ours[i] is not None and theirs[row] is not None and ours[i] != theirs[row]
+            i
+            for i, row in enumerate(rows)
+            if ours[i] is not None and theirs[row] is not None and ours[i] != theirs[row]
         ]
         if differ:
             advice = (

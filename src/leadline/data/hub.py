@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from leadline.data import tables
 from leadline.errors import InputError, nearest
 
@@ -45,23 +43,22 @@ def read(source: str, label: str | None = None) -> tables.Table:
             f"{source}: there is no split `{split}`; there are: {', '.join(splits)}.{nearest(split, splits)}"
         )
     table = tables.from_dataset(splits[split], source)
-    if label in table.declared and len(table.frame) and _unlabelled(table, label):
-        others = [other for other in splits if other != split]
-        others.sort(key=lambda other: other != "validation")
-        labelled = [o for o in others if not _unlabelled(tables.from_dataset(splits[o], source), label)]
-        advice = (
-            f"try {source.removesuffix(f'@{split}')}@{labelled[0]}"
-            if labelled
-            else "no split of this dataset is labelled"
-        )
+    if label is not None and _unlabelled(table, label):
+        others = sorted((other for other in splits if other != split), key=lambda other: other != "validation")
+        labelled = [other for other in others if not _unlabelled(tables.from_dataset(splits[other], source), label)]
+        place = source.removesuffix(f"@{split}")
+        advice = f"try {place}@{labelled[0]}" if labelled else "no split of this dataset has labels"
         raise InputError(
-            f"{source}: every `{label}` of split `{split}` is -1: the Hub publishes this split without labels; {advice}"
+            f"{source}: every `{label}` of split `{split}` is -1: it is published without labels; {advice}"
         )
     return table
 
 
 def _unlabelled(table: tables.Table, label: str) -> bool:
-    return bool(np.all(table.frame[label].to_numpy() == tables.UNLABELLED))
+    """Every row has the ClassLabel -1."""
+    if label not in table.declared or not len(table.frame):
+        return False
+    return bool((table.frame[label] == tables.UNLABELLED).fill_null(False).all())
 
 
 def _load(source: str, name: str, config: str | None) -> Any:

@@ -126,7 +126,9 @@ def _only_known(found: Findings, name: str, labels: pl.Series, classes: Sequence
     known = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
     for label in unknown[:LABELS_NAMED]:
         hint = nearest(label, classes).strip()
-        what = f"label `{short(label)}`, which the training data lacks (they have: {known}{'. ' + hint if hint else ''}),"
+        what = (
+            f"label `{short(label)}`, which the training data lacks (they have: {known}{'. ' + hint if hint else ''}),"
+        )
         found.rows(name, (labels == label).fill_null(False), what)
     if len(unknown) > LABELS_NAMED:
         more = len(unknown) - LABELS_NAMED

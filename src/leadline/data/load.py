@@ -68,7 +68,7 @@ def load_one(
 
     `labelled=False` does not read labels (the file may have none): the examples have no `_label`.
     """
-    table = hub.read(source, data.label) if _is_hub(source) else tables.read(source)
+    table = hub.read(source, data.label if labelled else None) if _is_hub(source) else tables.read(source)
     checked = check(table, data, task, False, tuple(classes) or None, labelled)
     path = str(source) if isinstance(source, str) or hasattr(source, "__fspath__") else DATAFRAME
     sources = {split: {"path": path, "sha256": table.sha256, "rows": table.frame.height}}

@@ -74,9 +74,9 @@ def _quota(counts: np.ndarray, fraction: float) -> np.ndarray:
 def hold_out_groups(groups: np.ndarray, strata: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
     """The rows of a validation split in which no group (N,) lies on two sides, sorted.
 
-    Greedy: groups in random order, the large ones first; a group is held out when that brings the numbers of held-out
-    rows per stratum nearer to their shares. A stratum never loses its last training row, and every stratum that can be
-    on both sides with whole groups is, as far as one pass finds a group for it.
+    Greedy: groups in random order; a group is held out when that brings the numbers of held-out rows per stratum nearer
+    to their shares (squared distance over the size of the stratum, as in chi-squared). A stratum never loses its last
+    training row; a second pass, small groups first, looks for one that holds out a stratum still missing.
     (scikit-learn's StratifiedGroupKFold does this for fractions 1/k only.)
     """
     index = np.unique(strata, return_inverse=True)[1]
@@ -85,14 +85,13 @@ def hold_out_groups(groups: np.ndarray, strata: np.ndarray, fraction: float, rng
     held, chosen = np.zeros_like(total), np.zeros(members.max() + 1, dtype=bool)
     contents = _contents(members, index)
     order = rng.permutation(len(contents))
-    order = order[np.argsort([-contents[g][1].sum() for g in order], kind="stable")]
     for g in order:
         kinds, counts = contents[g]
-        nearer = (counts * (counts + 2 * (held[kinds] - fraction * total[kinds]))).sum() < 0
+        nearer = (counts * (counts + 2 * (held[kinds] - fraction * total[kinds])) / total[kinds]).sum() < 0
         if nearer and (held[kinds] + counts < total[kinds]).all():
             held[kinds] += counts
             chosen[g] = True
-    for g in order[::-1]:  # the small ones first: for strata that are not held out yet
+    for g in sorted(order, key=lambda g: contents[g][1].sum()):
         kinds, counts = contents[g]
         if not chosen[g] and (held[kinds] == 0).any() and (held[kinds] + counts < total[kinds]).all():
             held[kinds] += counts

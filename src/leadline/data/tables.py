@@ -198,9 +198,9 @@ def _from_pandas(df: Any, origin: str) -> Table:
         if type(column.dtype).__name__ == "CategoricalDtype":
             values = column.astype(object).where(column.notna(), None).tolist()
             series.append(_enum(name, values, column.dtype.categories.tolist()))
-        elif column.dtype.kind in "biufMm":
+        elif column.dtype.kind in "biufMm" and not hasattr(column, "sparse"):
             series.append(pl.Series(name, pl.from_pandas(column, nan_to_null=True)))
-        else:
+        else:  # text, and whatever polars does not know
             values = column.astype(object).where(column.notna(), None).tolist()
             series.append(pl.Series(name, values, dtype=pl.Object))
     return _from_series(names, series, origin)
@@ -216,6 +216,8 @@ def _from_series(names: Sequence[str], columns: Sequence[pl.Series], origin: str
             column, given = _series(name, values, origin, None)
             if given is not None:
                 raw[name] = given
+        elif column.dtype in (pl.Int128, pl.UInt128):  # Arrow has no such type
+            column = column.cast(pl.String)
         series.append(column)
     frame = pl.DataFrame(series)
     return Table(frame, origin, _content_hash(frame), raw=raw)

@@ -30,6 +30,7 @@ class Metric:
     higher_is_better: bool
     range: tuple[float, float]
     says: str
+    grows_with_noise: bool = False  # resamples lie above the value; its interval is the basic bootstrap's
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -127,15 +128,24 @@ def _defined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(
-        lambda s: s.mean(s.rows.correct), "classes", True, (0, 1),
+        lambda s: s.mean(s.rows.correct),
+        "classes",
+        True,
+        (0, 1),
         "Share of rows whose most probable class is the label.",
     ),
     "macro_f1": Metric(
-        lambda s: macro(f1, s.counts), "classes", True, (0, 1),
+        lambda s: macro(f1, s.counts),
+        "classes",
+        True,
+        (0, 1),
         "Mean of the classes' F1, each class counting the same; over classes that occur in labels or predictions.",
     ),
     "micro_f1": Metric(
-        lambda s: micro_f1(s.counts), "classes", True, (0, 1),
+        lambda s: micro_f1(s.counts),
+        "classes",
+        True,
+        (0, 1),
         "F1 of all decisions pooled; with one label per row it is the accuracy.",
     ),
     "macro_precision": Metric(
@@ -146,51 +156,90 @@ METRICS: dict[str, Metric] = {
         lambda s: f1(s.counts), "each class", True, (0, 1), "Harmonic mean of a class's precision and recall."
     ),
     "precision": Metric(
-        lambda s: precision(s.counts), "each class", True, (0, 1),
+        lambda s: precision(s.counts),
+        "each class",
+        True,
+        (0, 1),
         "Share of the rows predicted as a class that are labelled so; 0 for a class never predicted.",
     ),
     "recall": Metric(
-        lambda s: recall(s.counts), "each class", True, (0, 1),
+        lambda s: recall(s.counts),
+        "each class",
+        True,
+        (0, 1),
         "Share of the rows labelled as a class that are predicted so; 0 for a class without rows.",
     ),
     "mcc": Metric(
-        lambda s: mcc(s.counts), "classes", True, (-1, 1),
+        lambda s: mcc(s.counts),
+        "classes",
+        True,
+        (-1, 1),
         "Matthews correlation of labels and predictions; 0 is chance, and a constant answer.",
     ),
     "nll": Metric(
-        lambda s: s.mean(s.rows.nll), "classes", False, (0, INF),
+        lambda s: s.mean(s.rows.nll),
+        "classes",
+        False,
+        (0, INF),
         "Mean of -log p(label) in nats, probabilities clipped at 1e-12; of a soft label, its largest class.",
     ),
     "brier": Metric(
-        lambda s: s.mean(s.rows.brier), "classes", False, (0, 2),
+        lambda s: s.mean(s.rows.brier),
+        "classes",
+        False,
+        (0, 2),
         "Squared distance of probabilities and label, summed over classes (for two, twice scikit-learn's number).",
     ),
     "ece": Metric(
-        lambda s: expected_gap(s.width_sums), "classes", False, (0, 1),
+        lambda s: expected_gap(s.width_sums),
+        "classes",
+        False,
+        (0, 1),
         "Mean gap of confidence and accuracy over 15 equal-width bins; biased upward for few rows.",
+        grows_with_noise=True,
     ),
     "ece_mass": Metric(
-        lambda s: expected_gap(s.rows.by_mass.sums(s.weights)), "classes", False, (0, 1),
+        lambda s: expected_gap(s.rows.by_mass.sums(s.weights)),
+        "classes",
+        False,
+        (0, 1),
         "Mean gap of confidence and accuracy over 15 bins of equal mass; biased upward for few rows.",
+        grows_with_noise=True,
     ),
     "mce": Metric(
-        lambda s: largest_gap(s.width_sums), "classes", False, (0, 1),
+        lambda s: largest_gap(s.width_sums),
+        "classes",
+        False,
+        (0, 1),
         "Largest gap of confidence and accuracy of 15 equal-width bins; one row alone in a bin can decide it.",
+        grows_with_noise=True,
     ),
     "auroc": Metric(
-        auroc, "two classes", True, (0, 1),
+        auroc,
+        "two classes",
+        True,
+        (0, 1),
         "Chance that a row of the second class gets the higher probability of it; ties count half.",
     ),
     "average_precision": Metric(
-        average_precision, "two classes", True, (0, 1),
+        average_precision,
+        "two classes",
+        True,
+        (0, 1),
         "Area under the precision-recall steps of the second class; chance is the class's share.",
     ),
     "cross_entropy": Metric(
-        lambda s: s.mean(s.rows.cross_entropy), "soft targets", False, (0, INF),
+        lambda s: s.mean(s.rows.cross_entropy),
+        "soft targets",
+        False,
+        (0, INF),
         "Mean of -sum Y log p in nats; at its lowest it is the entropy of the labels, not 0.",
     ),
     "jensen_shannon": Metric(
-        lambda s: s.mean(s.rows.jensen_shannon), "soft targets", False, (0, float(np.log(2))),
+        lambda s: s.mean(s.rows.jensen_shannon),
+        "soft targets",
+        False,
+        (0, float(np.log(2))),
         "Mean Jensen-Shannon divergence of probabilities and label distribution, in nats.",
     ),
     "rmse": Metric(rmse, "numbers", False, (0, INF), "Root of the mean squared error, in the label's unit."),

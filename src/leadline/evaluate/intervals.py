@@ -68,6 +68,15 @@ def percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def basic(value: float, draws: np.ndarray, level: float, bounds: tuple[float, float]) -> tuple[float, float]:
+    """Low and high of the basic interval, 2 value - percentile, within the metric's bounds (Davison & Hinkley 1997).
+
+    Widened to the value itself where every resample lies on one side of it.
+    """
+    low, high = percentiles(draws, level)
+    return float(np.clip(min(2 * value - high, value), *bounds)), float(np.clip(max(2 * value - low, value), *bounds))
+
+
 def one_hot(index: np.ndarray, k: int, values: np.ndarray | None = None) -> sparse.csr_array:
     """(K, N) with one entry per row of the data (1, or its value): one_hot @ weights sums weights within each index."""
     n = len(index)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from leadline.errors import InputError, all_at_once, nearest
 from leadline.evaluate.answers import Classified, ClassifiedSample, Estimated, EstimatedSample
 from leadline.evaluate.formulas import METRICS, Metric
-from leadline.evaluate.intervals import percentiles, resamples
+from leadline.evaluate.intervals import basic, percentiles, resamples
 
 Names = str | Sequence[str]  # "auto", one name, or several
 
@@ -52,24 +52,29 @@ def with_intervals(
     Percentile bootstrap over rows (Efron & Tibshirani 1993), the same resamples for every metric; resamples in which a
     metric is undefined are left out; one row has a NaN interval. n is the number of rows, of a metric per class the
     number labelled so. The interval speaks of other rows from the same source, not of another training seed.
-    The bootstrap serves accuracy too, so that all rows of a table mean the same; at an accuracy of 0 or 1, or for
-    fewer than about 30 rows, its interval is too short, and `wilson` is the better one (slices and the reliability
-    table use it). ECE and MCE grow with noise, so their resamples lie above the truth: simulated with 3 classes, the
-    interval of ECE held the true value in 18 % of samples of 100 rows, 73 % of 300, 92 % of 1,000 (MCE and equal-mass
-    ECE fewer). Trust these three for splits of thousands of rows.
+    The bootstrap serves accuracy too, so that all rows of a table mean the same. With fewer than about five errors (or
+    five right answers) its interval is too short; `wilson` is not, and slices and the reliability table use it.
+    ECE, equal-mass ECE and MCE grow with noise: their resamples lie above the value, and they get the basic interval
+    instead (2 value - percentile), still short below a few hundred rows.
     """
     rows = _rows(labels, probabilities, classes)
     names = _names(metrics, rows, classes)
     value = _values(names, rows.weighted(np.ones((len(rows), 1))), classes)[:, 0]  # (M,)
     if len(rows) > 1:
         blocks = [_values(names, rows.weighted(weights), classes) for weights in resamples(len(rows), repeats, seed)]
-        intervals = [percentiles(draws, level) for draws in np.concatenate(blocks, axis=1)]  # of (M, repeats)
+        draws = np.concatenate(blocks, axis=1)  # (M, repeats)
+        intervals = [_interval(name, value[i], draws[i], level) for i, name in enumerate(names)]
     else:
         intervals = [(np.nan, np.nan)] * len(names)
     return {
         name: {"value": float(value[i]), "low": intervals[i][0], "high": intervals[i][1], "n": _n(name, rows, classes)}
         for i, name in enumerate(names)
     }
+
+
+def _interval(name: str, value: float, draws: np.ndarray, level: float) -> tuple[float, float]:
+    metric = find_metric(name)
+    return basic(value, draws, level, metric.range) if metric.grows_with_noise else percentiles(draws, level)
 
 
 def _rows(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Classified | Estimated:

@@ -110,7 +110,9 @@ def axis_values(table: pl.DataFrame, name: str) -> np.ndarray:
     column = table[name]
     if not (column.dtype.is_numeric() or column.dtype == pl.Boolean):
         numeric = [c for c in table.columns if table[c].dtype.is_numeric()]
-        raise InputError(f"column `{name}` is not a number and cannot be an axis; numeric columns: {', '.join(numeric)}")
+        raise InputError(
+            f"column `{name}` is not a number and cannot be an axis; numeric columns: {', '.join(numeric)}"
+        )
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
@@ -218,7 +220,9 @@ def _hexagons(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.nda
     colour.remove()
     axes.scatter(*np.asarray(centres).T, s=56 * np.sqrt(n / n.max()), c=key.colours(value), marker="h", linewidths=0)
     what = "most frequent" if reduce is _most_frequent else "mean"
-    return f"· hexagon: area grows with the number of examples (largest {int(n.max()):,}), colour is the {what} {key.name}"
+    return (
+        f"· hexagon: area grows with the number of examples (largest {int(n.max()):,}), colour is the {what} {key.name}"
+    )
 
 
 def _mean(values: np.ndarray) -> float:
@@ -234,14 +238,19 @@ def _most_frequent(values: np.ndarray) -> float:
 def _outline(axes: Axes, boxes: dict[str, Box], x: np.ndarray, y: np.ndarray) -> None:
     """A frame per region and its name where it hides the fewest points; (n,) x and y in data units."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    across, up = (x - left) / (right - left), (y - bottom) / (top - bottom)  # 0..1 inside the axes, as labels are placed
+    across, up = (
+        (x - left) / (right - left),
+        (y - bottom) / (top - bottom),
+    )  # 0..1 inside the axes, as labels are placed
     taken: list[tuple[float, float, float]] = []
     for name, box in boxes.items():
         colour = style.REGION_COLOURS.get(name, style.INK)
         axes.add_patch(Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0, fill=False, ec=colour, lw=1.6))
         words = f"{style.REGION_WORDS.get(name, name)}  {box.n:,} ({100 * box.n / len(x):.0f} %)"
         width = 0.0145 * len(words) + 0.01
-        edges = [(v - left) / (right - left) for v in (box.x0, box.x1)] + [(v - bottom) / (top - bottom) for v in (box.y0, box.y1)]
+        edges = [(v - left) / (right - left) for v in (box.x0, box.x1)] + [
+            (v - bottom) / (top - bottom) for v in (box.y0, box.y1)
+        ]
         at = min(_corners(*edges, width), key=lambda c: _hidden(*c, width, across, up, taken))
         taken.append((*at, width))
         axes.text(
@@ -298,7 +307,9 @@ def _legend(axes: Axes, key: Key, placed: np.ndarray) -> None:
     rest = [row for row in rows if row not in coloured]
     if rest:
         coloured.append((f"{len(rest)} other", style.OTHER, sum(row[2] for row in rest)))
-    marks = [Line2D([], [], marker="o", ls="", ms=5, color=colour, label=f"{word} ({n:,})") for word, colour, n in coloured]
+    marks = [
+        Line2D([], [], marker="o", ls="", ms=5, color=colour, label=f"{word} ({n:,})") for word, colour, n in coloured
+    ]
     axes.legend(
         handles=marks if words else marks[::-1], title=key.name, loc="lower left", bbox_to_anchor=(-0.1, -0.1), borderpad=0,
         labelspacing=0.2, handletextpad=0.2, alignment="left",

@@ -22,6 +22,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from leadline.errors import InputError, nearest
 
@@ -100,7 +101,9 @@ def class_colours(names: Sequence[str], counts: Mapping[str, int] | None = None)
 def region_order(names: Iterable[str]) -> list[str]:
     """Known regions in their usual order, then any other name."""
     present = list(dict.fromkeys(names))
-    return [name for name in REGION_COLOURS if name in present] + [name for name in present if name not in REGION_COLOURS]
+    return [name for name in REGION_COLOURS if name in present] + [
+        name for name in present if name not in REGION_COLOURS
+    ]
 
 
 def short(name: str, length: int = 24) -> str:
@@ -149,3 +152,8 @@ def save(figure: Figure, path: str | Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def swatch(colour: str) -> Patch:
+    """A colour for a legend."""
+    return Patch(facecolor=colour, linewidth=0)

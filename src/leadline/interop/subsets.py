@@ -14,7 +14,7 @@ from leadline.data import load as loading
 from leadline.data.examples import join
 from leadline.errors import InputError
 from leadline.plans import subset
-from leadline.runs import Run, Scored
+from leadline.runs import Run, Scored, with_ids
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Choice:
         return "; ".join(f"{self.score}: {name.replace('_', ' ')} {share:g}" for name, share in self._by_score.items())
 
     def rows(self, scored: Scored) -> np.ndarray:
-        """(M,) rows to keep, in the order of the data. Raises InputError unless exactly one way of choosing is given."""
+        """(M,) rows to keep, in the order of the data. Raises InputError unless one way of choosing is given."""
         ways = [bool(self.keep), self.score is not None, self.random is not None]
         if sum(ways) != 1 or (self.score is not None) != (len(self._by_score) == 1):
             raise InputError(
@@ -65,7 +65,7 @@ class Choice:
 def write_subset(run: Run, scored: Scored, choice: Choice, output: Path, data: str | None = None) -> tuple[int, int]:
     """Writes `id` and the source columns of the chosen training examples; returns (kept, of how many).
 
-    data  take the rows from this copy of the training file; it is joined by id and refused where inputs or labels differ
+    data  take the rows from this copy of the training file, joined by id; refused where inputs or labels differ
     """
     rows = choice.rows(scored)
     if not len(rows):
@@ -77,11 +77,10 @@ def write_subset(run: Run, scored: Scored, choice: Choice, output: Path, data: s
         copy = loading.load_one(data, run.recipe.data, run.recipe.task, run.classes, split="train")
         rows = join(examples, copy, where=data)[rows]
         examples = copy
-    names = [name for name in examples.source_columns if name != "id"]
-    if not names:
-        names = ["_label"]
-    table = examples.table[rows].select(pl.col("_id").alias("id"), *(pl.col(n).alias(n.lstrip("_")) for n in names))
-    write_table(output, table)
+    table = examples.table[rows]
+    if not examples.source_columns:  # an import without its data: ids and labels are all there is
+        table = table.with_columns(pl.col("_label").alias("label"))
+    write_table(output, with_ids(table))
     return len(rows), len(run.train)
 
 

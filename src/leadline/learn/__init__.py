@@ -1,4 +1,4 @@
 """The torch room: models, tasks, the recorder, and the one loop in which weights change.
 
-Order inside the room: outcome · losses · tasks · models · interpolate · predict · recorder · loop · sanity.
+Order inside the room: outcome · losses · tasks · models · interpolate · predict · recorder · loop · sanity · notes.
 """

@@ -20,10 +20,11 @@ class SentenceMix:
     def __init__(self, model: nn.Module):
         self.head = models.head(model)
         self.vectors: Tensor | None = None
-        self.mask: Tensor | None = None
+        self.pad = getattr(model.config, "pad_token_id", None)
+        self.real: Tensor | None = None  # (B, T) which tokens the model's own pooling takes for real
         self.hooks = [
             self.head.register_forward_pre_hook(self._listen, with_kwargs=True),
-            model.register_forward_pre_hook(self._read_mask, with_kwargs=True),
+            model.register_forward_pre_hook(self._read_tokens, with_kwargs=True),
         ]
         self.listening = True
 
@@ -46,11 +47,10 @@ class SentenceMix:
     def _pooled(self, h: Tensor) -> Tensor:
         """A decoder's linear head reads every position; its sentence vector is that of the last real token."""
         if h.ndim == 3 and isinstance(self.head, nn.Linear):
-            if self.mask is None:
+            if self.real is None:
                 last = torch.full((len(h),), h.shape[1] - 1, device=h.device)
             else:
-                position = torch.arange(h.shape[1], device=h.device)
-                last = (position * self.mask).argmax(-1)
+                last = (torch.arange(h.shape[1], device=h.device) * self.real).argmax(-1)
             return h[torch.arange(len(h), device=h.device), last]
         return h
 
@@ -58,8 +58,10 @@ class SentenceMix:
         if self.listening:
             self.vectors = (args[0] if args else next(iter(kwargs.values()))).float()
 
-    def _read_mask(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.mask = kwargs.get("attention_mask")
+    def _read_tokens(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """As transformers' decoders do: real is what is not the pad token, an end token of the text included."""
+        tokens = kwargs.get("input_ids")
+        self.real = None if tokens is None or self.pad is None else tokens != self.pad
 
     def close(self) -> None:
         for hook in self.hooks:

@@ -142,7 +142,7 @@ class Fit:
         return loss, norm
 
     def _losses(self, entries: Entries, micro: np.ndarray) -> Tensor:
-        """(B,) training losses of the entries `micro`; the clean outcome of every example met is observed on the way."""
+        """(B,) training losses of the entries `micro`; clean outcomes of the examples met are observed on the way."""
         epoch, rows = entries.epoch, entries.epoch.rows[micro]
         if epoch.partners is None or epoch.lam is None or self.mixer is None:
             batch = self._collate(rows)
@@ -267,9 +267,11 @@ def schedule(optimizer: torch.optim.Optimizer, training: Training, counts: Seque
     warm = int(training.warmup * total)
     if training.schedule == "step":
         ends = np.cumsum(counts)
+
         def factor(step: int) -> float:
             risen = (step + 1) / (warm + 1) if step < warm else 1.0
             return risen * training.step_factor ** int((ends <= step).sum())
+
         return LambdaLR(optimizer, factor)
     name = "constant_with_warmup" if training.schedule == "constant" else training.schedule
     return get_scheduler(name, optimizer, num_warmup_steps=warm, num_training_steps=total)

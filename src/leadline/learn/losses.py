@@ -1,4 +1,4 @@
-"""Training losses, one number per entry; the sum over a step is divided by W (plans/weights.py), never averaged here."""
+"""Training losses, one number per entry; a step's sum is divided by W (plans/weights.py), never averaged here."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def cross_entropy(
     s = torch.nn.functional.one_hot(targets, k).to(log_p.dtype) if targets.ndim == 1 else targets.to(log_p.dtype)
     if label_smoothing:
         s = (1 - label_smoothing) * s + label_smoothing / k
-    terms = -s * log_p
+    terms = torch.where(s > 0, -s * log_p, 0.0)  # an absent option has log p = -inf
     if class_weights is not None:
         terms = terms * class_weights.to(terms)
     if focal_gamma:
-        terms = terms * (1 - log_p.exp()).clamp(min=0) ** focal_gamma
+        terms = terms * (1 - log_p.exp()).clamp(min=1e-7) ** focal_gamma  # at 0 a root has an infinite gradient
     return terms.sum(-1)
 
 

@@ -17,21 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
+from tokenizers.models import WordPiece
 from torch import Tensor, nn
 
 from leadline.errors import InputError, MissingExtra
 from leadline.recipe import Model
 
-TINY = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
+TINY: dict[str, Any] = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
 TINY_VOCABULARY = 6000
-DROPOUTS = (  # what the configurations of the families call their dropout probabilities
-    "hidden_dropout_prob", "attention_probs_dropout_prob", "hidden_dropout", "attention_dropout", "dropout",
-    "seq_classif_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "embedding_dropout", "mlp_dropout",
-)  # fmt: skip
 
 
-def load(model: str | Model, classes: Sequence[str], texts: Sequence[str] = (), seed: int = 0, max_length: int = 256) -> tuple[Any, Any]:
+def load(
+    model: str | Model, classes: Sequence[str], texts: Sequence[str] = (), seed: int = 0, max_length: int = 256
+) -> tuple[Any, Any]:
     """(model, tokenizer), ready to train: head in float32, pad token known to both.
 
     classes  names in the order of the logits; empty: one output, a regression
@@ -44,7 +43,7 @@ def load(model: str | Model, classes: Sequence[str], texts: Sequence[str] = (), 
             network, tokenizer = tiny(texts, classes, max_length, settings.dropout)
         else:
             network, tokenizer = _pretrained(settings, classes)
-    _give_pad_token(network, tokenizer)
+        _give_pad_token(network, tokenizer)
     head_in_float32(network)
     return network, tokenizer
 
@@ -54,19 +53,23 @@ def _pretrained(settings: Model, classes: Sequence[str]) -> tuple[Any, Any]:
     try:
         config = transformers.AutoConfig.from_pretrained(name, revision=settings.revision, **_labels(classes))
         tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=settings.revision)
+        if len(tokenizer) <= len(tokenizer.all_special_tokens) + 2:  # what transformers makes of no tokenizer files
+            raise ValueError("it has no vocabulary; save the tokenizer beside the model (tokenizer.save_pretrained)")
         set_dropout(config, settings.dropout)
         network = transformers.AutoModelForSequenceClassification.from_pretrained(
             name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
         )
-    except (OSError, ValueError) as error:
-        raise InputError(_cannot_load(settings.name, error)) from None
+    except Exception as error:  # transformers, tokenizers and safetensors raise a dozen kinds
+        raise InputError(_cannot_load(settings.name, error)) from error
     return network, tokenizer
 
 
 def _cannot_load(name: str, error: Exception) -> str:
     first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
     if Path(name).is_dir():
-        return f"model {name}: the directory cannot be loaded as a Hugging Face model with a classification head: {first}"
+        return (
+            f"model {name}: the directory cannot be loaded as a Hugging Face model with a classification head: {first}"
+        )
     offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
     advice = "HF_HUB_OFFLINE is set" if offline else "check the name, the network and HF_TOKEN"
     return (
@@ -103,14 +106,12 @@ def classes_of(checkpoint: str | Path) -> tuple[str, ...]:
     return tuple(config.id2label[k] for k in range(config.num_labels)) if config.num_labels > 1 else ()
 
 
-def tiny(texts: Sequence[str], classes: Sequence[str], max_length: int, dropout: float | None = None) -> tuple[Any, Any]:
-    """A small BERT with random weights and a WordPiece vocabulary learned from the texts: no download, seconds to train."""
+def tiny(
+    texts: Sequence[str], classes: Sequence[str], max_length: int, dropout: float | None = None
+) -> tuple[Any, Any]:
+    """A small BERT with random weights and a WordPiece vocabulary learned from the texts: no download."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokens = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
-    tokens.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokens.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=TINY_VOCABULARY, special_tokens=special, show_progress=False)
-    tokens.train_from_iterator(texts, trainer)
+    tokens = _words(WordPiece(_vocabulary(texts, special), unk_token="[UNK]", max_input_chars_per_word=100))
     tokens.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -122,24 +123,52 @@ def tiny(texts: Sequence[str], classes: Sequence[str], max_length: int, dropout:
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )  # fmt: skip
     config = transformers.BertConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=max(max_length, 8), pad_token_id=tokenizer.pad_token_id, **TINY, **_labels(classes)
+        vocab_size=len(tokenizer),
+        max_position_embeddings=max(max_length, 8),
+        pad_token_id=tokenizer.pad_token_id,
+        **TINY,
+        **_labels(classes),
     )
     set_dropout(config, dropout)
     return transformers.BertForSequenceClassification(config), tokenizer
+
+
+def _words(model: Any) -> Tokenizer:
+    """A tokenizer that cuts text into words as BERT's uncased one does."""
+    tokens = Tokenizer(model)
+    tokens.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokens.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokens
+
+
+def _vocabulary(texts: Sequence[str], special: Sequence[str]) -> dict[str, int]:
+    """Token -> id, the same every time: the trainer numbers `##x` as a hash table has them unless they are given."""
+    tokens = _words(WordPiece(unk_token="[UNK]"))
+    characters = sorted({c for text in texts for c in tokens.normalizer.normalize_str(text) if not c.isspace()})
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=TINY_VOCABULARY,
+        special_tokens=[*special, *(f"##{c}" for c in characters)],
+        limit_alphabet=max(1, len(characters)),
+        show_progress=False,
+    )
+    tokens.train_from_iterator(texts, trainer)
+    return tokens.get_vocab()
 
 
 def set_dropout(config: Any, p: float | None) -> None:
     """One dropout probability for the whole model; None keeps what the configuration says."""
     if p is None:
         return
-    for name in (*DROPOUTS, "classifier_dropout", "summary_first_dropout", "pooler_dropout"):
-        if hasattr(config, name):
+    for name, value in config.to_dict().items():  # hidden_dropout_prob, resid_pdrop, cls_dropout, classifier_dropout …
+        if ("dropout" in name or name.endswith("_pdrop")) and (value is None or type(value) in (int, float)):
             setattr(config, name, p)
 
 
 def dropout_of(model: nn.Module) -> float:
-    """The largest dropout probability in the model."""
-    return max((m.p for m in model.modules() if isinstance(m, nn.Dropout)), default=0.0)
+    """The largest dropout probability in the model, of layers and of attention that drops by function."""
+    layers = [m.p for m in model.modules() if isinstance(m, nn.Dropout)]
+    inside = [p for m in model.modules() for name, p in vars(m).items() if "dropout" in name and isinstance(p, float)]
+    return max([*layers, *inside], default=0.0)
 
 
 def _give_pad_token(model: Any, tokenizer: Any) -> None:
@@ -149,16 +178,23 @@ def _give_pad_token(model: Any, tokenizer: Any) -> None:
             tokenizer.pad_token = tokenizer.eos_token  # masked in attention, never the last real token
         else:
             tokenizer.add_special_tokens({"pad_token": "[PAD]"})
-            model.resize_token_embeddings(len(tokenizer))
+            if len(tokenizer) > model.get_input_embeddings().num_embeddings:  # many models have rows to spare
+                model.resize_token_embeddings(len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
 
 
 def max_tokens(model: Any, tokenizer: Any, asked: int) -> int:
     """The recipe's max_length, or less where the model has fewer positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or asked
-    if model.config.model_type in ("roberta", "xlm-roberta", "camembert"):
-        positions -= model.config.pad_token_id + 1  # their positions start after the pad token's
-    return int(min(asked, positions, tokenizer.model_max_length or asked))
+    return int(min(asked, positions - _first_position(model), tokenizer.model_max_length or asked))
+
+
+def _first_position(model: nn.Module) -> int:
+    """RoBERTa and its kin number positions from the pad token's id + 1; their position embeddings know that id."""
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
 
 
 def takes_positions(model: nn.Module) -> bool:
@@ -216,7 +252,7 @@ def scale_of(model: nn.Module, labels: np.ndarray) -> tuple[float, float]:
 
 @torch.no_grad()
 def fold_scale(model: nn.Module, mean: float, std: float) -> None:
-    """Puts y = std * z + mean into the last linear layer of a regression model, so that it answers in the labels' unit."""
+    """Puts y = std * z + mean into the last layer of a regression model, so that it answers in the labels' unit."""
     layer = _decision_layer(model)
     layer.weight.mul_(std)
     if layer.bias is not None:
@@ -231,7 +267,7 @@ def _decision_layer(model: nn.Module) -> nn.Linear:
 
 
 def precision(asked: str, device: torch.device) -> str:
-    """"bf16", "fp16" or "fp32". `auto`: bf16 where the device has it natively, else fp16 on a GPU, else fp32.
+    """ "bf16", "fp16" or "fp32". `auto`: bf16 where the device has it natively, else fp16 on a GPU, else fp32.
 
     torch says that bf16 is supported where it is only emulated, at a fraction of the speed; the processor's own flags
     and the GPU's compute capability are asked instead.

@@ -42,9 +42,7 @@ class Outcome:
         return fields | ({} if self.logits is None else {"logits": self.logits}) | self.extra
 
     @staticmethod
-    def from_logits(
-        logits: Tensor, targets: Tensor, link: Literal["softmax", "sigmoid"] = "softmax"
-    ) -> Outcome:
+    def from_logits(logits: Tensor, targets: Tensor, link: Literal["softmax", "sigmoid"] = "softmax") -> Outcome:
         """Of a closed answer space: logits (B, K), targets (B,) class index or (B, K) distribution or yes/no."""
         z = logits.detach().float()
         return _independent(z, targets.float()) if link == "sigmoid" else _exclusive(z, targets)

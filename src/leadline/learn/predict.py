@@ -15,7 +15,12 @@ TOKENS = 8192  # per batch: evaluation keeps no activations, so batches are larg
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, task: Task, encoded: Sequence[Row], targets: np.ndarray, device: torch.device, tokens: int = TOKENS
+    model: nn.Module,
+    task: Task,
+    encoded: Sequence[Row],
+    targets: np.ndarray,
+    device: torch.device,
+    tokens: int = TOKENS,
 ) -> dict[str, np.ndarray]:
     """loss, gold_logprob, margin, entropy (N,) float32, correct (N,) int8, logits (N, K) where fixed, extras (N,).
 
@@ -38,7 +43,7 @@ def predict(
 
 
 def batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """Rows in order of length, as many together as `tokens` allows: no random order, so nothing is padded for nothing."""
+    """Rows in order of length, as many together as `tokens` allows; nothing is padded for nothing."""
     order = np.argsort(lengths, kind="stable")
     pieces, start = [], 0
     while start < len(order):
@@ -48,4 +53,3 @@ def batches(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
         pieces.append(order[start : start + size])
         start += size
     return pieces
-

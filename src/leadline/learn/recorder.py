@@ -89,7 +89,9 @@ class Recorder:
         if len(rows) != len(outcome.loss):
             raise InputError(f"Recorder.log: {len(rows)} rows, but outcomes of {len(outcome.loss)} examples")
         if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
-            raise InputError(f"Recorder.log: rows are positions from 0 to {self.n - 1}; given {rows.min()} to {rows.max()}")
+            raise InputError(
+                f"Recorder.log: rows are positions from 0 to {self.n - 1}; given {rows.min()} to {rows.max()}"
+            )
         if trained:
             self.trained[rows] = True
         first = np.zeros(len(rows), dtype=bool)
@@ -118,14 +120,16 @@ class Recorder:
     def _store(self, name: str, place: Tensor, values: Tensor, chosen: Tensor | None) -> None:
         if name not in self.columns:
             blank: Any = -1 if name == "correct" else torch.nan
-            self.columns[name] = torch.full((self.n, *values.shape[1:]), blank, dtype=values.dtype, device=values.device)
+            self.columns[name] = torch.full(
+                (self.n, *values.shape[1:]), blank, dtype=values.dtype, device=values.device
+            )
         column = self.columns[name]
         if chosen is not None:
             values = values[chosen.to(values.device)]
         column[place.to(column.device)] = values
 
     def end_epoch(self) -> Path:
-        """Writes the period, whole or not at all, and starts the next. NaN or infinite outcomes are an error with ids."""
+        """Writes the period, whole or not at all, and starts the next. A NaN or infinite loss is an error with an id."""
         if not self.recorded.any():
             raise InputError("Recorder.end_epoch: nothing was logged in this period")
         columns = {name: column.cpu().numpy() for name, column in self.columns.items()}
@@ -151,16 +155,20 @@ class Recorder:
         bad = np.flatnonzero(rows & ~np.isfinite(columns["loss"]))
         if len(bad):
             raise LeadlineError(
-                f"training diverged: the loss of {len(bad)} examples is NaN or infinite (first id: {self.ids[bad[0]]}). "
+                f"training diverged: {len(bad)} examples have a NaN or infinite loss (first id: {self.ids[bad[0]]}). "
                 "Try a smaller learning_rate, or precision: fp32"
             )
 
 
-def _examples(ids: Sequence[Any], labels: Sequence[Any], classes: Sequence[str], texts: Sequence[str] | None) -> Examples:
+def _examples(
+    ids: Sequence[Any], labels: Sequence[Any], classes: Sequence[str], texts: Sequence[str] | None
+) -> Examples:
     names = [str(value) for value in ids]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"Recorder: ids must be unique; `{twice}` occurs more than once (an int and its text are the same)")
+        raise InputError(
+            f"Recorder: ids must be unique; `{twice}` occurs more than once (an int and its text are the same)"
+        )
     if len(labels) != len(names) or (texts is not None and len(texts) != len(names)):
         raise InputError(f"Recorder: {len(names)} ids need as many labels and texts; given {len(labels)} labels")
     found = [classes[int(v)] if classes and not isinstance(v, str) else str(v) for v in labels]

@@ -52,7 +52,7 @@ def _starts_at_chance(signals: Signals) -> Check:
     if first.step[earliest].max(initial=0) > 8:  # snapshots, or a record that starts later: nothing to see
         return Check("loss starts near log K", True, "not seen: the first recorded outcomes came after updates")
     start, chance = float(first.loss[earliest].mean()), math.log(len(signals.classes))
-    says = f"{start:.3f} over the first {len(earliest)} examples; guessing among {len(signals.classes)} classes gives {chance:.3f}"
+    says = f"{start:.3f} over the first {len(earliest)} examples; a guess among {len(signals.classes)} is {chance:.3f}"
     return Check("loss starts near log K", abs(start - chance) < 0.2 + 0.3 * chance, says)
 
 
@@ -71,7 +71,7 @@ def overfit_one_batch(fit: Callable[[Material, Training], Fit], material: Materi
 
 
 def shuffled_labels(fit: Callable[[Material, Training], Fit], material: Material, training: Training) -> Check:
-    """A model trained on shuffled labels knows nothing of unseen examples: accuracy at most that of the largest class."""
+    """Trained on shuffled labels, a model is no better on unseen examples than the largest class."""
     rng = np.random.default_rng([training.seed, 7])
     rows = rng.permutation(len(material.lengths))[: 2 * SHUFFLED]
     half = len(rows) // 2

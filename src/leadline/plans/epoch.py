@@ -97,7 +97,8 @@ def steps(
     reach = np.where(second >= 0, np.maximum(reach[first], reach[second]), reach[first])  # (U,)
     sizes = np.where(second >= 0, 2, 1)
     shuffled = rng.permutation(len(first))
-    per_pool = max(1, POOL * batch_size // int(sizes.max(initial=1)))
+    pool_steps = max(1, min(POOL, len(epoch) // (4 * batch_size)))  # four pools: in one the same examples always meet
+    per_pool = pool_steps * max(1, batch_size // int(sizes.max(initial=1)))
     formed: list[Step] = []
     for start in range(0, len(shuffled), per_pool):
         pool = shuffled[start : start + per_pool]

@@ -26,8 +26,8 @@ def class_weights(
     """(K,) weights, or None when every class counts 1.
 
     counts  (K,) examples of each class in the training data
-    kind    balanced: N / (K n_k) as in scikit-learn; effective: proportional to (1 - beta) / (1 - beta^n_k), beta 0.999,
-            scaled to sum K (Cui et al. 2019); or a weight per class name, 1 for those not named
+    kind    balanced: N / (K n_k) as in scikit-learn; effective: proportional to (1 - beta) / (1 - beta^n_k),
+            beta 0.999, scaled to sum K (Cui et al. 2019); or a weight per class name, 1 for those not named
     gamma   multiplies the weight of `weighted_class` (2 or more classes: the others keep theirs)
     """
     k = len(classes)

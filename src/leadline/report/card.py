@@ -55,10 +55,14 @@ def _card(run: Run) -> dict[str, Any]:
         "splits": made.splits(run), "told": made.told(run), "balance": made.balance(run),
         "metrics": facts.metrics(run), "per_class": [t for t in facts.per_class(run) if t["split"] == _held_out(run)],
         "calibration": calibration(run), "limitations": limitations(run),
-        "made": [*made.model(run), *made.settings(run), *made.machine(run), *made.times(run)],
+        "made": [pair for pair in _how(run) if pair[1] != "none"],
         "version": facts.noted(run, "versions").get("leadline", ""),
         "references": [bibliography.entries()[key] for key in bibliography.cited(run, ["aum"] if run.classes else [])],
     }  # fmt: skip
+
+
+def _how(run: Run) -> list[tuple[str, str]]:
+    return [*made.model(run), *made.settings(run), *made.machine(run), *made.times(run)]
 
 
 # --- front matter -----------------------------------------------------------------------------------------------------
@@ -148,7 +152,7 @@ def limitations(run: Run) -> list[str]:
     return [
         *said,
         "Inputs from other sources, times or languages were not tested, nor differences between groups of people.",
-        "The labels of the training data are as given; `suspects.csv` of the run lists those that it doubts most.",
+        "The labels of the training data are as given; suspects.csv of the run lists those that it doubts most.",
     ]
 
 

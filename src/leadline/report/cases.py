@@ -83,7 +83,7 @@ def _case(view: View, row: int) -> Case:
     notes = [("label", excerpt(scored["label"], 80))]
     answer = predicted(view, row)
     if answer is not None:
-        notes.append(("last prediction", excerpt(answer, 80)))
+        notes.append(("predicted", excerpt(answer, 80)))
     for name in ("confidence", "variability") if "confidence" in scored else ("action_mean", "loss_std"):
         if scored.get(name) is not None:
             notes.append(
@@ -91,7 +91,7 @@ def _case(view: View, row: int) -> Case:
             )
     right = scored.get("correct_count")
     if right is not None and not np.isnan(right):
-        notes.append(("right", f"in {int(right)} of {view.n_epochs} epochs"))
+        notes.append(("right", f"{int(right)} of {view.n_epochs} epochs"))
     return Case(scored["id"], notes + _truth(view.run, row), texts_of(view.run, row), row, _course(view, row))
 
 

@@ -23,12 +23,23 @@ HELD_OUT = ("test", "validation")
 PER_CLASS = re.compile(r"(\w+)\[(.*)\]", re.DOTALL)
 NO_INTERVAL = {"value": float("nan")}
 
-MEANINGS = {
-    "easy": "The label has a high probability in nearly every epoch. They help training to converge, and their labels "
-    "are seldom wrong.",
-    "ambiguous": "The probability of the label moves up and down between epochs. They tend to teach the model most.",
-    "hard": "The label keeps a low probability. Rare, difficult and wrongly labelled examples gather here: read them.",
-    "none": "Between the three, and examples without an outcome.",
+PLACE = {  # of a region on the map: where the axes are probabilities, where they are losses
+    "easy": (
+        "The highest probabilities of the label, in nearly every epoch.",
+        "The lowest loss, in nearly every epoch.",
+    ),
+    "ambiguous": (
+        "The probability of the label moves most between the epochs.",
+        "The loss moves most between the epochs.",
+    ),
+    "hard": ("The lowest probabilities of the label.", "The highest loss."),
+    "none": ("Between the three, and examples without an outcome.",) * 2,
+}
+USE = {
+    "easy": "They help training to converge, and their labels are seldom wrong.",
+    "ambiguous": "They tend to teach the model most.",
+    "hard": "Rare, difficult and wrongly labelled examples gather here: read them.",
+    "none": "",
 }
 
 
@@ -191,13 +202,14 @@ def regions(view: View) -> list[dict[str, Any]]:
     if view.regions is None or view.table is None:
         return []
     correct, rows = view.correct, []
-    for name, meaning in MEANINGS.items():
+    for name, place in PLACE.items():
         inside = view.regions.category == name  # (N,)
         n = int(inside.sum())
         last = correct[-1, inside] if correct is not None else np.array([])
         seen = last[last >= 0]
         rows.append({
-            "name": name, "n": n, "share": share(n, len(inside)), "meaning": meaning,
+            "name": name, "n": n, "share": share(n, len(inside)),
+            "meaning": f"{place['loss_std' in view.axes]} {USE[name]}".strip(),
             "confidence": _mean(view, "confidence", inside), "variability": _mean(view, "variability", inside),
             "accuracy": number(float(seen.mean())) if len(seen) else "–",
         })  # fmt: skip

@@ -114,12 +114,9 @@ def model(run: Run) -> list[tuple[str, str]]:
 
 def machine(run: Run) -> list[tuple[str, str]]:
     """What the run noted of where it ran: device, cores, precision, threads, versions, git revision, command."""
-    skip = ("model.", "key")
-    return [
-        (key.replace("_", " "), plain(value))
-        for key, value in flat(run.about)
-        if not key.startswith(skip) and key != "model"
-    ]
+    elsewhere = ("key", "learning_rate", "model")  # shown among the settings, or of no use to a reader
+    noted_keys = {key: value for key, value in run.about.items() if key not in elsewhere}
+    return [(key.replace("_", " "), plain(value)) for key, value in flat(noted_keys) if value is not None]
 
 
 def times(run: Run) -> list[tuple[str, str]]:

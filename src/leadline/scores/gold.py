@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from leadline.scores.observed import first, last, mean, observed, slope, std, total
+from leadline.scores.observed import first, last, mean, n_obs, observed, slope, std, total
 from leadline.scores.registry import score
 from leadline.signals import Signals
 
@@ -38,12 +38,17 @@ def confidence(signals: Signals) -> np.ndarray:
     paper="swayamdipta2020",
     says="standard deviation of the gold probability over epochs",
 )
-def variability(signals: Signals) -> np.ndarray:
+def variability(signals: Signals, include_ci: bool = False) -> np.ndarray:
     """sqrt(mean_e (g - mu)^2), (N,) in [0, 0.5], higher is more ambiguous; 0 for one epoch. Swayamdipta et al. 2020.
 
     The x axis of the data map. Online records add dropout noise and drift within the epoch.
+    `include_ci`: sqrt(v + v^2 / (E - 1)), v the variance: the option of that name in cartography; NaN for one epoch.
     """
-    return std(gold_probability(signals))
+    sigma = std(gold_probability(signals))
+    if not include_ci:
+        return sigma
+    more = np.where(n_obs(signals) > 1, n_obs(signals) - 1, np.nan)
+    return np.sqrt(sigma**2 + sigma**4 / more)
 
 
 @score(

@@ -54,7 +54,9 @@ class Task(Protocol):
         """(B,) what the output says of each example, reduced by owner."""
 
 
-def pad(inputs: Sequence[Input], blank: Mapping[str, int], side: str = "right", positions: bool = False) -> dict[str, Tensor]:
+def pad(
+    inputs: Sequence[Input], blank: Mapping[str, int], side: str = "right", positions: bool = False
+) -> dict[str, Tensor]:
     """Inputs of unequal length -> {name: (I, T)} with an attention mask.
 
     blank      the padding value of each field (0 where not named)

@@ -17,7 +17,7 @@ from leadline.learn.tasks.batch import Batch, Row, pad
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """One or two text columns -> token ids. A text of any length is truncated by the tokenizer, a pair at its longer side."""
+    """One or two text columns -> token ids. The tokenizer truncates long texts, a pair at its longer side."""
 
     tokenizer: Any
     columns: Sequence[str]
@@ -30,9 +30,7 @@ class TextEncoder:
             return []
         encoded = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
         names = [name for name in encoded if name in ("input_ids", "token_type_ids")]
-        return [
-            [{name: np.asarray(encoded[name][i], dtype=np.int32) for name in names}] for i in range(len(rows))
-        ]
+        return [[{name: np.asarray(encoded[name][i], dtype=np.int32) for name in names}] for i in range(len(rows))]
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
         blank = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}

@@ -21,7 +21,7 @@ from leadline.learn.tasks.classification import TextEncoder, as_targets
 
 @dataclass(frozen=True)
 class Regression:
-    """The outcome's loss is the squared error in the unit of the labels; only losses are defined (definitions.md A.13)."""
+    """The outcome's loss is the squared error in the unit of the labels; nothing else is defined."""
 
     encoder: TextEncoder
     mean: float = 0.0
