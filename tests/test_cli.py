@@ -9,6 +9,7 @@ import sys
 
 import polars as pl
 import pytest
+from scipy.stats import spearmanr
 
 from leadline import cli
 from leadline.runs import Run
@@ -122,10 +123,14 @@ def test_a_changed_copy_of_the_data_is_refused(leadline, run, tmp_path):
     for name, changed, complaint in (("edited.csv", edited, "have other inputs"),
                                      ("relabelled.csv", relabelled, "have other label"),
                                      ("short.csv", without, "are not there")):  # fmt: skip
-        status, _, err = leadline("select", run.path, "--keep", "easy", "-o", tmp_path / "s.csv", "--data", copy(name, changed))
+        status, _, err = leadline(
+            "select", run.path, "--keep", "easy", "-o", tmp_path / "s.csv", "--data", copy(name, changed)
+        )
         assert status == 2 and f"1 of the run's {len(run.train)} examples {complaint}" in err, err
         assert rows[at]["id"] in err and not (tmp_path / "s.csv").exists()
-    status, _, err = leadline("select", run.path, "--keep", "easy", "-o", tmp_path / "s.csv", "--data", copy("r.csv", rows[::-1]))
+    status, _, err = leadline(
+        "select", run.path, "--keep", "easy", "-o", tmp_path / "s.csv", "--data", copy("r.csv", rows[::-1])
+    )
     assert status == 0, err  # an id column joins a shuffled copy rightly
 
 
@@ -140,7 +145,9 @@ def test_compare_within_a_run_and_between_runs(leadline, run, tmp_path):
     told = json.loads(out)
     assert status == 0 and [table["title"] for table in told["agreement"]] == ["confidence", "aum"]
     assert told["agreement"][0]["names"][0] != told["agreement"][0]["names"][1]
-    assert 0 < told["agreement"][0]["spearman"][0][1] < 1
+    joined = run.scores().join(other.scores(), on="id")  # an independent join, by id
+    rho = spearmanr(joined["confidence"], joined["confidence_right"]).statistic
+    assert told["agreement"][0]["spearman"][0][1] == pytest.approx(rho) and abs(rho) < 1
     assert told["results"]["validation"]["accuracy"][1] == other.results["validation"]["accuracy"]
     foreign = experiment.train(run.path / "recipe.yaml", overrides=["data.seed=9"], root=tmp_path)
     status, _, err = leadline("compare", run.path, foreign.path)

@@ -255,7 +255,9 @@ def test_declared_order_of_classes() -> None:
     frame = pl.DataFrame(
         {"text": ["a", "b", "c"], "label": ["high", "low", "medium"]}, {"text": pl.String, "label": kind}
     )
-    assert checked(frame).classes == ("low", "medium", "high")  # those that occur
+    result = checked(frame)
+    assert result.classes == ("low", "medium", "high")  # those that occur
+    assert "no row has were left out: never" in result.told[0]
     seen_first = frame.with_columns(pl.col("label").cast(pl.String).cast(pl.Categorical))
     assert checked(seen_first).classes == ("high", "low", "medium")  # natural: a Categorical declares no order
 

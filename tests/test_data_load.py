@@ -11,6 +11,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from leadline.data import split
+from leadline.data.corruption import corrupt
 from leadline.data.examples import Examples
 from leadline.data.load import load, load_one
 from leadline.errors import InputError
@@ -65,6 +67,17 @@ def test_the_same_seed_gives_the_same_rows(train: Path) -> None:
     assert ids() == ids(corrupt={"rate": 0.5})  # each step has its own stream
 
 
+def test_each_step_draws_from_its_own_stream(train: Path) -> None:
+    whole = load(Data(train=str(train), validation=None, seed=5))
+    sampled = load(Data(train=str(train), validation=None, seed=5, sample={"n": 40}))
+    rows = split.sample(whole.gold, np.random.default_rng([5, 1]), n=40)
+    assert sampled.ids == [str(i) for i in rows]
+    held = split.hold_out(whole.gold, 0.1, np.random.default_rng([5, 2]))
+    assert load(Data(train=str(train), seed=5)).split("validation").ids == [str(i) for i in held]
+    wrong = load(Data(train=str(train), validation=None, seed=5, corrupt={"rate": 0.3}))
+    assert wrong.gold.tolist() == corrupt(whole.gold, 3, 0.3, "uniform", np.random.default_rng([5, 4])).tolist()
+
+
 def test_sample(train: Path) -> None:
     examples = load(Data(train=str(train), sample={"n": 30}, validation=0.2))
     assert len(in_order(examples, "train")) == 24 and len(in_order(examples, "validation")) == 6
@@ -95,9 +108,9 @@ def test_corruption_keeps_the_truth(train: Path, kind: str) -> None:
     data = Data(train=str(train), validation=0.2, test=str(train), corrupt={"rate": 0.25, "kind": kind})
     examples = load(data, confusion=np.array([[5, 3, 0], [0, 5, 2], [1, 1, 5]]))
     table = examples.table
-    for split, changed in (("train", 18), ("validation", 4), ("test", 0)):
-        in_order(examples, split)
-        part = table.filter(pl.col("_split") == split)
+    for part_name, changed in (("train", 18), ("validation", 4), ("test", 0)):
+        in_order(examples, part_name)
+        part = table.filter(pl.col("_split") == part_name)
         assert (part["_label"] != part["_true_label"]).sum() == changed
     assert f"18 of 72 train rows and 4 of 18 validation rows ({kind}, rate 0.25, seed 0)" in examples.told[-1]
     if kind == "class-pair":

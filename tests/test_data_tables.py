@@ -106,6 +106,12 @@ def test_lines_of_rows(tmp_path: Path) -> None:
     assert table.frame["text"].to_list() == ["one\ntwo", "three", "\n\n", "four"]
 
 
+def test_an_empty_line_of_a_single_column_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text\na\n\nb\n")
+    assert tables.read(path).frame["text"].to_list() == ["a", "", "b"]
+
+
 def test_a_text_of_megabytes(tmp_path: Path) -> None:
     limit = csv.field_size_limit()
     long = "drought, " * 500_000
@@ -269,6 +275,8 @@ def test_what_is_no_table(tmp_path: Path) -> None:
         tables.read(path)
     with pytest.raises(InputError, match="is a directory"):
         tables.read(tmp_path)
+    with pytest.raises(InputError, match="cannot be read"):
+        tables.read("not a path but a text, " * 100 + ".csv")
     with pytest.raises(InputError, match="not dict"):
         tables.read({"text": ["a"]})
     dataset = datasets.Dataset.from_dict({"text": ["a"]})
@@ -289,3 +297,13 @@ def test_damaged_files(tmp_path: Path, name: str) -> None:
 def test_an_empty_file(tmp_path: Path, name: str) -> None:
     assert "the file is empty" in refusal(tmp_path / name, b"")
     assert "the file is empty" in refusal(tmp_path / name, b"\n\n")
+
+
+def test_the_unnamed_index_of_a_pandas_parquet_file_is_no_column(tmp_path):
+
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x", "y", "x"]})
+    frame[frame["text"] != "b"].to_parquet(tmp_path / "kept.parquet")  # the filter leaves an index that is stored
+    assert tables.read(tmp_path / "kept.parquet").frame.to_dicts() == [
+        {"text": "a", "label": "x"},
+        {"text": "c", "label": "x"},
+    ]

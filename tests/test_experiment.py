@@ -21,7 +21,14 @@ from leadline.runs import Run
 
 def recipe(path, epochs=2, **more):
     training = {"epochs": epochs, "max_length": 24, "batch_size": 16, "precision": "fp32", **more.pop("training", {})}
-    data = {"train": str(path), "id": "id", "text": "text", "label": "label", "validation": 0.25, **more.pop("data", {})}
+    data = {
+        "train": str(path),
+        "id": "id",
+        "text": "text",
+        "label": "label",
+        "validation": 0.25,
+        **more.pop("data", {}),
+    }
     return {"data": data, "model": "tiny", "training": training, **more}
 
 
@@ -73,7 +80,9 @@ def test_the_saved_model_is_the_evaluated_one(run):
     tokenizer = AutoTokenizer.from_pretrained(run.path / "model")
     texts = run.examples.split("test").table["text"].to_list()[:20]
     with torch.no_grad():
-        p = model(**tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=24)).logits.softmax(-1)
+        p = model(**tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=24)).logits.softmax(
+            -1
+        )
     told = run.predictions("test").select([f"prob_{name}" for name in run.classes]).to_numpy()[:20]
     assert np.allclose(p.numpy(), told, atol=1e-5)
     assert tuple(model.config.id2label[k] for k in range(len(run.classes))) == run.classes
@@ -118,7 +127,9 @@ def test_from_a_data_frame(file, tmp_path):
     frame = pl.read_csv(file, infer_schema=False)
     made = leadline.train(data=frame, text="text", label="label", id="id", model="tiny", epochs=1, root=tmp_path)
     assert made.recipe.data.train == "<dataframe>" and len(made.train) == 108
-    pandas = leadline.train(data=frame.to_pandas(), text="text", label="label", id="id", model="tiny", epochs=1, root=tmp_path)
+    pandas = leadline.train(
+        data=frame.to_pandas(), text="text", label="label", id="id", model="tiny", epochs=1, root=tmp_path
+    )
     assert np.array_equal(pandas.signals.loss, made.signals.loss)
 
 
@@ -153,7 +164,9 @@ def test_regression_answers_in_the_unit_of_its_labels(tmp_path):
     scored = run.scored()
     assert "action" in scored.table.columns and "confidence" in scored.left_out and "aum" in scored.left_out
     assert set(scored.table["region"]) == {"easy", "ambiguous", "hard", "none"}
-    assert np.allclose(experiment.evaluate(run.path, split="validation").predictions["predicted"], table["predicted"], rtol=1e-4)
+    assert np.allclose(
+        experiment.evaluate(run.path, split="validation").predictions["predicted"], table["predicted"], rtol=1e-4
+    )
 
 
 def test_soft_labels_weights_and_class_weights(file, tmp_path):
@@ -209,7 +222,9 @@ def test_evaluate_a_run_a_file_and_a_checkpoint(run, file, tmp_path):
     copy = tmp_path / "new.csv"
     shutil.copy(file, copy)
     assert experiment.evaluate(run.path, str(copy), precision="fp32").results["accuracy"] == own.results["accuracy"]
-    plain = experiment.evaluate(run.path / "model", str(copy), text="text", label="label", max_length=24, precision="fp32")
+    plain = experiment.evaluate(
+        run.path / "model", str(copy), text="text", label="label", max_length=24, precision="fp32"
+    )
     assert plain.results["macro_f1"] == own.results["macro_f1"]
     with pytest.raises(InputError, match="needs --data"):
         experiment.evaluate(run.path / "model")

@@ -287,7 +287,7 @@ def test_facts_of_the_hand_made_run(run: Run) -> None:
     assert {case.id for case in cases.ambiguous(view, 10)} == {f"t{i}" for i in range(1, 40, 4)}
     first = cases.hardest(view)[0]
     assert first.id == "t0" and first.texts == [("text", "train text 0")]
-    assert dict(first.notes) | {"right": "0 of 4 epochs", "label": "no", "predicted": "yes"} == dict(first.notes)
+    assert dict(first.notes) | {"right": "0 of 4", "label": "no", "predicted": "yes"} == dict(first.notes)
     assert first.course is not None and np.allclose(first.course, 1 / (1 + math.exp(2)), atol=1e-6)
     listed, n = cases.suspects(view)
     assert n == 40 and len(listed) == 20 and dict(listed[0].notes)["suggested"] == "yes"

@@ -204,13 +204,17 @@ def encoder(model: Any, tokenizer: Any, columns: Sequence[str] = ("text",)) -> T
 
 
 def fit(model: Any, task: Task, data: Examples, **settings: Any) -> Fit:
-    """The real loop over `data`. Settings are Fit's own, or keys of the recipe's `training`; `to` asks for a record."""
+    """The real loop over `data`. Settings are Fit's own, or keys of the recipe's `training`; `to` asks for a record.
+
+    `weights` (N,) of the examples; `targets` where those of `data` are not what the task trains on.
+    """
     training = {
         key: settings.pop(key) for key in list(settings) if key in Training.model_fields and key != "learning_rate"
     }
     encoded = task.encode(data.table.to_dicts())
     lengths = np.array([task.length(row) for row in encoded])
     weights = settings.pop("weights", np.ones(len(data)))
+    targets = settings.pop("targets") if "targets" in settings else data.targets
     settings = {"plan": everything(len(data)), "learning_rate": 1e-3, "accelerator": accelerator(), **settings}
     if (to := settings.pop("to", None)) is not None:
         record = settings.setdefault("record", Record())
@@ -220,7 +224,7 @@ def fit(model: Any, task: Task, data: Examples, **settings: Any) -> Fit:
     return Fit(
         model=model,
         task=task,
-        material=Material(encoded, data.targets, lengths, weights, len(data.classes)),
+        material=Material(encoded, targets, lengths, weights, len(data.classes)),
         training=Training.model_validate({"epochs": 1, "batch_size": 16, "log_every": 1, **training}),
         **settings,
     )

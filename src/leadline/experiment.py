@@ -203,7 +203,9 @@ class Job:
             if recorder:
                 recorder.write(found, updates)
             values = metrics_room.metrics(part.targets, answers(found, part.classes), part.classes)
-            return {"loss": float(found["loss"].mean())} | {n: v for n, v in values.items() if "[" not in n or n == watched}
+            return {"loss": float(found["loss"].mean())} | {
+                n: v for n, v in values.items() if "[" not in n or n == watched
+            }
 
         return validate
 

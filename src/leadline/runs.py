@@ -211,7 +211,9 @@ def check(recipe: Recipe) -> None:
     stopping = recipe.training.early_stopping
     if stopping is not None and stopping.metric != "loss":
         if evaluate.find_metric(stopping.metric).needs == "each class" and "[" not in stopping.metric:
-            raise InputError(f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]")
+            raise InputError(
+                f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]"
+            )
 
 
 # --- naming and creating ---------------------------------------------------------------------------------------------

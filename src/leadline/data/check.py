@@ -41,7 +41,7 @@ def check(
     `labelled=False`: labels are not read. Rows whose ClassLabel is -1 are set apart and told.
     Raises InputError with all problems of the table.
     """
-    found = _open(table, data.label if labelled else None)
+    found = _open(table, data.label if labelled and data.label_distribution is None else None)
     columns: dict[str, pl.Series | None] = {"_id": _ids(found, data.id)}
     columns |= {name: _texts(found, name) for name in data.inputs}
     if data.group is not None and (training or data.group in found.frame.columns):

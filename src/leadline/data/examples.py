@@ -57,9 +57,12 @@ class Examples:
 
     @property
     def gold(self) -> np.ndarray:
-        """(N,) int64 class index, or (N,) float64 for regression. Of a distribution: its largest class."""
+        """(N,) int64 class index, or (N,) float64 without classes: the number, NaN where the answer is none.
+
+        Of a distribution: its largest class.
+        """
         if not self.classes:
-            return self.table["_label"].cast(pl.Float64).to_numpy()
+            return self.table["_label"].cast(pl.Float64, strict=False).to_numpy()
         index = {name: k for k, name in enumerate(self.classes)}
         return np.array([index[label] for label in self.table["_label"].to_list()], dtype=np.int64)
 

@@ -43,6 +43,8 @@ def read(
         _only_known(found, data.label, labels, classes)
         return {"_label": labels}, tuple(classes)
     names = class_order(found.table, data.label, set(labels.drop_nulls()) - {""})
+    if idle := [name for name in _declared_order(found.table, data.label) if name not in names]:
+        found.told.append(f"{found.table.origin}: declared classes that no row has were left out: {', '.join(idle)}")
     if len(labels) and len(names) < 2 and len(found.problems) == before:
         what = f"one class (`{names[0]}`)" if names else "no class"
         found.problems.append(f"column `{data.label}`: {what}; at least two classes are needed")
@@ -52,12 +54,15 @@ def read(
 def class_order(table: Table, column: str, present: Iterable[str]) -> tuple[str, ...]:
     """The classes that occur, as the data declares them (ClassLabel, categories), else in natural order."""
     present = set(present)
+    order = _declared_order(table, column) or sorted(present, key=natural)
+    return tuple(name for name in order if name in present)
+
+
+def _declared_order(table: Table, column: str) -> list[str]:
     if column in table.declared:
-        return tuple(name for name in table.declared[column] if name in present)
+        return list(dict.fromkeys(table.declared[column]))
     dtype = table.frame[column].dtype
-    if isinstance(dtype, pl.Enum):
-        return tuple(name for name in dtype.categories if name in present)
-    return tuple(sorted(present, key=natural))
+    return dtype.categories.to_list() if isinstance(dtype, pl.Enum) else []
 
 
 def class_labels(found: Findings, name: str) -> pl.Series | None:

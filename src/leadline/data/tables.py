@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Callable, Sequence
@@ -89,28 +90,20 @@ def _read_file(path: Path) -> Table:
     origin = str(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     zipped = suffixes[-1:] == [".gz"]
-    kind = (suffixes[:-1] if zipped else suffixes)[-1:]
-    if path.is_dir():
-        raise InputError(f"{origin} is a directory; give a file (a dataset in the Hub's layout: hub:{origin})")
-    if not path.is_file():
-        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise InputError(f"{origin}: no such file.{nearest(path.name, beside)}")
-    if not kind or kind[0] not in (*TEXT_FORMATS, *BINARY_FORMATS):
+    kind = "".join((suffixes[:-1] if zipped else suffixes)[-1:])
+    data = _bytes(path, origin)
+    if kind not in (*TEXT_FORMATS, *BINARY_FORMATS):
         known = ", ".join([*TEXT_FORMATS, *BINARY_FORMATS])
         raise InputError(f"{origin}: the name must end in one of {known}, each also with .gz")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{origin}: cannot be read: {error.strerror}") from None
     sha256 = hashlib.sha256(data).hexdigest()
     if zipped:
         try:
             data = gzip.decompress(data)
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{origin}: damaged or cut gzip file ({error}); fetch or compress it again") from None
-    if kind[0] in BINARY_FORMATS:
-        return from_arrow(_read_arrow(data, kind[0], origin), origin, sha256)
-    parsed = TEXT_FORMATS[kind[0]](parse.decode(data, origin), origin)
+    if kind in BINARY_FORMATS:
+        return from_arrow(_read_arrow(data, kind, origin), origin, sha256)
+    parsed = TEXT_FORMATS[kind](parse.decode(data, origin), origin)
     _check_names(parsed.names, origin)
     series, raw = [], {}
     for name, values in zip(parsed.names, parsed.columns, strict=True):
@@ -121,11 +114,25 @@ def _read_file(path: Path) -> Table:
     return Table(pl.DataFrame(series), origin, sha256, parsed.lines, raw=raw)
 
 
+def _bytes(path: Path, origin: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise InputError(f"{origin}: no such file.{nearest(path.name, beside)}") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{origin} is a directory; give a file (or hub:{origin}, if it is laid out like the Hub)"
+        ) from None
+    except (OSError, ValueError) as error:  # no permission; a name that is too long or holds a NUL
+        raise InputError(f"{origin[:200]}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
 def _read_arrow(data: bytes, kind: str, origin: str) -> pa.Table:
     source = pa.BufferReader(data)
     try:
         if kind == ".parquet":
-            table = pq.read_table(source)
+            table = pq.read_table(source, page_checksum_verification=True)  # (where the writer stored checksums)
         elif data.startswith(b"ARROW1"):
             table = pa.ipc.open_file(source).read_all()
         else:
@@ -150,6 +157,8 @@ def _class_labels(features: Any) -> dict[str, list[str]]:
 def from_arrow(table: pa.Table, origin: str, sha256: str | None, declared: dict[str, list[str]] | None = None) -> Table:
     """An Arrow table; ClassLabel names (`datasets` writes them into the schema) and pandas categories are kept."""
     metadata = table.schema.metadata or {}
+    # an index without a name, which pandas stores beside the columns of a Parquet file: not a column of the caller's
+    table = table.drop_columns([name for name in table.column_names if re.fullmatch(r"__index_level_\d+__", name)])
     names = list(table.column_names)
     _check_names(names, origin)
     categorical = _pandas_categoricals(metadata)

@@ -1,53 +1,95 @@
-"""How scores are distributed: small histograms, one per score, stacked by region or label."""
+"""How every score is distributed: small multiples of histograms, stacked by region or label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
+from leadline.errors import InputError
 from leadline.figures import style
+from leadline.figures.data_map import HIGHER_IS, axis_values, colour_key
 
-BINS = 30
-COLUMNS = 4
+COLUMNS, BINS = 3, 40
+FEW = 12  # so many distinct values get a bar each
+ENDS = {"easier": "easy to learn →", "harder": "hard to learn →", "ambiguous": "ambiguous →"}
 
 
 @style.styled
 def distributions(table: pl.DataFrame, names: Sequence[str], by: str | None = "region") -> Figure:
-    """A histogram of each score in `names`; infinite values (never learned) stand apart at the right, NaN is left out.
+    """One histogram per score of `names` (columns of `table`), stacked by the values of `by` (region, label) or plain.
 
-    table as `Run.scores()`; `by` a column (region, label) whose values are stacked, or None
+    The axis ends at the 0.5th and 99.5th percentile; what lies beyond is counted in the outermost bars. Values that are
+    infinite (never learned) or undefined are counted in the panel's title. Raises InputError for an unknown column.
     """
-    groups = table[by].cast(pl.String).to_numpy() if by else np.full(table.height, "all")
-    order = style.region_order(groups.tolist()) if by == "region" else sorted(set(groups.tolist()))
-    colours = style.REGION_COLOURS if by == "region" else style.class_colours(order) if by else {"all": "#3b82c4"}
-    across = min(COLUMNS, len(names))
-    down = -(-len(names) // across)
-    figure = style.blank(2.3 * across, 1.75 * down + 0.3, f"distributions of {', '.join(names)}")
-    places = figure.subplots(down, across, squeeze=False).ravel()
-    for axes, name in zip(places, names, strict=False):
-        values = table[name].cast(pl.Float64).to_numpy()
-        finite, infinite = np.isfinite(values), np.isposinf(values)
-        edges = np.histogram_bin_edges(values[finite], BINS)
-        parts = [values[finite & (groups == group)] for group in order]
-        axes.hist(parts, edges, stacked=True, color=[colours.get(group, style.OTHER) for group in order], linewidth=0)
-        if infinite.any():
-            gap = 2 * (edges[-1] - edges[0]) / BINS
-            base = 0
-            for group in order:
-                count = int((infinite & (groups == group)).sum())
-                axes.bar(edges[-1] + gap, count, gap, bottom=base, color=colours.get(group, style.OTHER), linewidth=0)
-                base += count
-            axes.text(edges[-1] + gap, base, "∞", ha="center", va="bottom", fontsize=9)
-        axes.set_title(name.replace("_", " "))
-        axes.set_yticks([])
-        axes.spines["left"].set_visible(False)
-    for axes in places[len(names) :]:
-        axes.set_visible(False)
-    if by:
-        handles = [style.swatch(colours.get(group, style.OTHER)) for group in order]
-        labels = [style.short(style.REGION_WORDS.get(group, group)) for group in order]
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(order), 6))
+    if not names:
+        raise InputError("no scores to draw; name at least one column")
+    groups = _groups(table, by) if by else [Group(f"n = {table.height:,}", style.FAINT, np.ones(table.height, dtype=bool))]
+    rows, across = -(-len(names) // COLUMNS), min(COLUMNS, len(names))
+    figure = style.blank(2.5 * across, 1.75 * rows + 0.45, f"Histograms of {', '.join(names)}")
+    panels = figure.subplots(rows, across, squeeze=False).ravel()
+    for axes, name in zip(panels, names, strict=False):
+        _histogram(axes, name, axis_values(table, name), groups)
+    for axes in panels[len(names) :]:
+        axes.axis("off")
+    keys = [Patch(color=group.colour, label=group.words) for group in groups]
+    figure.legend(handles=keys, loc="outside upper left", ncols=min(len(keys), 2 * across))
     return figure
+
+
+@dataclass(frozen=True)
+class Group:
+    words: str
+    colour: str
+    rows: np.ndarray  # (N,) bool
+
+
+def _groups(table: pl.DataFrame, by: str) -> list[Group]:
+    """The values of a column with their colours; those without a colour of their own are one group."""
+    key = colour_key(table, by)
+    groups, rest = [], []
+    for k, (word, colour) in enumerate(key.levels):
+        rows = key.value == k
+        if colour == style.OTHER and by != "region":
+            rest.append(rows)
+        else:
+            groups.append(Group(f"{style.short(word)} ({rows.sum():,})", colour, rows))
+    if rest:
+        together = np.logical_or.reduce(rest)
+        groups.append(Group(f"{len(rest)} other ({together.sum():,})", style.OTHER, together))
+    if not groups:
+        raise InputError(f"`{by}` has too many values to stack histograms by; choose label or region")
+    return groups
+
+
+def _histogram(axes: Axes, name: str, values: np.ndarray, groups: Sequence[Group]) -> None:
+    finite = np.isfinite(values)
+    distinct = np.unique(values[finite])
+    if 0 < len(distinct) <= FEW:
+        gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+        bottom = np.zeros(len(distinct))
+        for group in groups:
+            height = (values[group.rows & finite] == distinct[:, None]).sum(axis=1)
+            axes.bar(distinct, height, 0.85 * gap, bottom, color=group.colour)
+            bottom += height
+    elif len(distinct):
+        low, high = np.percentile(values[finite], [0.5, 99.5])
+        if low == high:
+            low, high = distinct[0], distinct[-1]
+        parts = [np.clip(values[finite & group.rows], low, high) for group in groups]
+        colours = [group.colour for group in groups]
+        axes.hist(parts, bins=BINS, range=(low, high), stacked=True, color=colours, linewidth=0)
+    infinite, undefined = int(np.isinf(values).sum()), int(np.isnan(values).sum())
+    notes = [f"{infinite:,} infinite"] * (infinite > 0) + [f"{undefined:,} undefined"] * (undefined > 0)
+    axes.set_title(name + (f"  ({', '.join(notes)})" if notes else ""), fontsize=8.5)
+    axes.set_xlabel(ENDS.get(HIGHER_IS.get(name, ""), ""), fontsize=7.5, loc="right", labelpad=1)
+    axes.yaxis.set_visible(False)
+    axes.spines["left"].set_visible(False)
+    whole = len(distinct) > 0 and bool(np.all(distinct == np.round(distinct)))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, min_n_ticks=1))

@@ -1,4 +1,4 @@
-"""Learning over epochs: loss and accuracy of a run, accuracy of each region, and the course of one example."""
+"""Pictures of training over its epochs: the run as a whole, each region, one example."""
 
 from __future__ import annotations
 
@@ -6,76 +6,142 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from leadline.errors import InputError
 from leadline.evaluate import wilson
 from leadline.figures import style
 
-SPLITS = {"train": ("#767676", "--"), "validation": ("#3b82c4", "-")}
-METRICS = ("accuracy", "rmse")
-SPARK = (96, 22)  # width and height of a course in a table, CSS pixels
+TRAIN, VALIDATION = "#7a7a7a", "#1f5fa8"
+MARKERS = {"easy": "o", "ambiguous": "^", "hard": "s", "none": "D"}
+SPARK = (84, 20)  # width and height in CSS pixels
 
 
 @style.styled
 def curves(events: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss, and accuracy (RMSE of a regression), per epoch: training dashed, validation drawn through.
+    """Loss, and accuracy or what the task has instead, of training and validation over the epochs.
 
-    events  {"epoch": 1, "train": {"loss": …}, "validation": {…}}, as in metrics.jsonl; a split or a metric may be missing
+    `events` are the epoch events of metrics.jsonl: {"epoch": 1, "train": {"loss": ..}, "validation": {..}}; validation
+    may be missing. Where validation has a macro F1 it is drawn beside accuracy: it tells when a rare class is given up.
+    Raises InputError without events.
     """
-    metric = next((m for m in METRICS if any(m in event.get(s, {}) for event in events for s in SPLITS)), None)
-    shown = ["loss", *([metric] if metric else [])]
-    figure = style.blank(3.6 * len(shown), 2.7, f"learning curves: {' and '.join(shown)} per epoch")
-    for axes, name in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-        for split, (colour, line) in SPLITS.items():
-            course = [(event["epoch"], event[split][name]) for event in events if name in event.get(split, {})]
-            if course:
-                axes.plot(*zip(*course, strict=True), line, color=colour, marker="o", markersize=3.5, label=split)
-        axes.set(title=name.upper() if name == "rmse" else name, xlabel="epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        axes.margins(y=0.15)
-        axes.legend()
+    if not events:
+        raise InputError("no learning curve without a finished epoch; metrics.jsonl has no epoch event yet")
+    metric = _metric(events)
+    alt = f"Learning curves over {len(events)} epochs: loss{' and ' + _spoken(metric) if metric else ''}"
+    figure = style.blank(7.4 if metric else 3.9, 2.9, alt)
+    panels = figure.subplots(1, 2 if metric else 1, squeeze=False)[0]
+    _curve(panels[0], events, "loss", "loss (nats)" if metric != "rmse" else "loss (squared error)")
+    if metric:
+        _curve(panels[1], events, metric, _spoken(metric))
+        if metric == "accuracy":
+            _line(
+                panels[1],
+                events,
+                "validation",
+                "macro_f1",
+                label="validation macro F1",
+                color=VALIDATION,
+                ls=":",
+                marker="s",
+            )
+            panels[1].legend(loc="best")
     return figure
+
+
+def _metric(events: Sequence[Mapping[str, Any]]) -> str | None:
+    """accuracy, rmse, or the first other number that an epoch was measured by."""
+    names = [name for event in events for part in ("train", "validation") for name in event.get(part, {})]
+    others = [name for name in ("accuracy", "rmse", *names) if name in names and name != "loss"]
+    return others[0] if others else None
+
+
+def _spoken(metric: str) -> str:
+    return {"rmse": "RMSE", "mae": "MAE"}.get(metric, metric.replace("_", " "))
+
+
+def _curve(axes: Axes, events: Sequence[Mapping[str, Any]], metric: str, title: str) -> None:
+    _line(axes, events, "train", metric, label="training", color=TRAIN, ls="--", marker="o")
+    _line(axes, events, "validation", metric, label="validation", color=VALIDATION, ls="-", marker="o")
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    _whole_epochs(axes, [event["epoch"] for event in events])
+    axes.margins(y=0.12)
+    axes.grid(axis="y", color="#ececec")
+    axes.legend(loc="best")
+
+
+def _whole_epochs(axes: Axes, epochs: Sequence[float]) -> None:
+    room = max(0.3, 0.04 * (epochs[-1] - epochs[0]))
+    axes.set_xlim(epochs[0] - room, epochs[-1] + room)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+
+
+def _line(axes: Axes, events: Sequence[Mapping[str, Any]], part: str, metric: str, **look: Any) -> None:
+    """A missing value (no validation in that epoch) is a gap; a part that never has the metric is not drawn."""
+    value = np.array([event.get(part, {}).get(metric, np.nan) for event in events], dtype=np.float64)
+    if np.isfinite(value).any():
+        axes.plot([event["epoch"] for event in events], value, markersize=3.5, **look)
 
 
 @style.styled
 def region_accuracy(correct: np.ndarray, category: np.ndarray) -> Figure:
-    """Share of each region that the model got right, over the recorded epochs, with 95 % Wilson bands.
+    """Share of right predictions in each region over the epochs, with 95 % Wilson bands and n.
 
-    correct (E, N) 1, 0, or -1 where undefined; category (N,) region of each example
+    correct (E, N): 1, 0, or -1 where undefined, which is left out; category (N,) easy, ambiguous, hard, none.
     """
-    epochs = np.arange(1, len(correct) + 1)
-    figure = style.blank(5.4, 3.0, "accuracy of each region over epochs")
+    correct, category = np.asarray(correct), np.asarray(category)
+    names = style.region_order(category.tolist())
+    figure = style.blank(5.6, 3.3, f"Accuracy per region over {len(correct)} epochs")
     axes = figure.subplots()
-    for name in style.region_order(category.tolist()):
+    epochs = np.arange(1, len(correct) + 1)
+    for depth, name in enumerate(names):
         inside = correct[:, category == name]  # (E, n)
-        right, known = (inside == 1).sum(axis=1), (inside >= 0).sum(axis=1)
-        if not known.all():
-            continue
-        bounds = np.array([wilson(int(r), int(n)) for r, n in zip(right, known, strict=True)])  # (E, 2)
-        colour = style.REGION_COLOURS.get(name, style.OTHER)
-        axes.fill_between(epochs, bounds[:, 0], bounds[:, 1], color=colour, alpha=0.2, linewidth=0)
-        label = f"{style.REGION_WORDS.get(name, name)} (n = {inside.shape[1]:,})"
-        axes.plot(epochs, right / known, color=colour, marker="o", markersize=3.5, label=label)
-    axes.set(xlabel="recorded epoch", ylabel="share right", ylim=(-0.03, 1.03))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    figure.legend(loc="outside right center")
+        n, right = (inside >= 0).sum(axis=1), (inside == 1).sum(axis=1)  # (E,)
+        low, high = wilson(right, n)
+        colour = "#a3a3a3" if name == "none" else style.REGION_COLOURS.get(name, style.INK)
+        axes.plot(
+            epochs, right / np.where(n > 0, n, np.nan), color=colour, marker=MARKERS.get(name, "o"),
+            lw=1.6 + 1.3 * depth, ms=4 + 2 * depth, zorder=3 - 0.1 * depth,  # of lines that coincide all can be seen
+            label=f"{style.REGION_WORDS.get(name, name)} (n = {(category == name).sum():,})",
+        )  # fmt: skip
+        axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("epoch")
+    axes.set_title("share right, with 95 % band")
+    _whole_epochs(axes, epochs.tolist())
+    axes.grid(axis="y", color="#ececec")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
 def spark(gold_probability: np.ndarray) -> str:
-    """The probability of the label over epochs (E,) as a tiny <svg>: 0 at the foot, 1 at the top, a hairline at 1/2."""
+    """The gold probability (E,) of one example over the epochs as a small inline SVG; the frame is 0 to 1.
+
+    The dotted line is one half. An epoch that was not recorded (NaN) is a gap.
+    """
+    g = np.asarray(gold_probability, dtype=np.float64)
     width, height = SPARK
-    values = np.asarray(gold_probability, dtype=np.float64)
-    x = np.linspace(4, width - 4, len(values)) if len(values) > 1 else np.array([width / 2])
-    y = height - 3 - values * (height - 6)
-    seen = [(a, b) for a, b in zip(x, y, strict=True) if np.isfinite(b)]
-    points = " ".join(f"{a:.1f},{b:.1f}" for a, b in seen)
-    told = ", ".join("–" if np.isnan(v) else f"{v:.2f}" for v in values)
-    dots = "".join(f'<circle cx="{a:.1f}" cy="{b:.1f}" r="1.7" fill="{style.INK}"/>' for a, b in seen)
+    x = np.linspace(4, width - 4, len(g)) if len(g) > 1 else np.array([width / 2] * len(g))
+    y = 2 + (height - 4) * (1 - np.clip(g, 0, 1))
+    pieces, pen = [], "M"
+    for across, down in zip(x, y, strict=True):
+        if np.isnan(down):
+            pen = "M"
+            continue
+        pieces.append(f"{pen}{across:.1f} {down:.1f}")
+        pen = "L"
+    said = ", ".join("not recorded" if np.isnan(p) else f"{p:.2f}" for p in g)
+    dots = "".join(
+        f'<circle cx="{a:.1f}" cy="{d:.1f}" r="1.8" fill="{VALIDATION}"/>'
+        for a, d in zip(x, y, strict=True)
+        if not np.isnan(d)
+    )
     return (
-        f'<svg role="img" aria-label="probability of the label per epoch: {told}" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}"><title>{told}</title>'
-        f'<line x1="0" x2="{width}" y1="{height / 2}" y2="{height / 2}" stroke="{style.OTHER}"/>'
-        f'<polyline points="{points}" fill="none" stroke="{style.INK}" stroke-width="1.3"/>{dots}</svg>'
+        f'<svg class="spark" role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        f'aria-label="gold probability per epoch: {said}"><rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" '
+        f'fill="none" stroke="#d5d5d5"/><path d="M1 {height / 2}H{width - 1}" stroke="#bbbbbb" stroke-dasharray="2 2"/>'
+        f'<path d="{" ".join(pieces)}" fill="none" stroke="{VALIDATION}" stroke-width="1.4"/>{dots}</svg>'
     )

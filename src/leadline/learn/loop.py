@@ -112,6 +112,8 @@ class Fit:
             if total > 0:
                 loss, norm = self._step(entries, step, total)
                 self._tell_step(number, step, loss, norm, scheduler)
+            else:
+                self._look(entries, step)
             scheduler.step()
             self.updates += 1
             self.seen += sum(len(micro) for micro in step)
@@ -141,21 +143,30 @@ class Fit:
         self._add(steps=torch.ones(()), step_loss=loss)
         return loss, norm
 
+    @torch.no_grad()
+    def _look(self, entries: Entries, step: Step) -> None:
+        """A step of weight 0: nothing is learned, outcomes are recorded all the same."""
+        for micro in step:
+            self._losses(entries, micro)
+        self.optimizer.step()  # without gradients it changes nothing, and the schedule counts it
+
     def _losses(self, entries: Entries, micro: np.ndarray) -> Tensor:
         """(B,) training losses of the entries `micro`; clean outcomes of the examples met are observed on the way."""
-        epoch, rows = entries.epoch, entries.epoch.rows[micro]
+        epoch, rows, v = entries.epoch, entries.epoch.rows[micro], entries.weights[micro]
         if epoch.partners is None or epoch.lam is None or self.mixer is None:
             batch = self._collate(rows)
             output = self.net(**batch.inputs)
-            self._observe(rows, output, batch)
+            self._observe(rows, v > 0, output, batch)
             if epoch.targets is not None:
                 batch = batch.towards(self._targets(entries, micro))
             return self.task.training_loss(output, batch)
-        met, where = np.unique(np.concatenate([rows, epoch.partners[micro]]), return_inverse=True)
+        partners, share = epoch.partners[micro], epoch.lam[micro]
+        met, where = np.unique(np.concatenate([rows, partners]), return_inverse=True)
+        taught = np.concatenate([rows[v * share > 0], partners[v * (1 - share) > 0]])
         batch = self._collate(met)  # each example is encoded once and serves as anchor and as partner
-        self._observe(met, self.net(**batch.inputs), batch)
+        self._observe(met, np.isin(met, taught), self.net(**batch.inputs), batch)
         anchor, partner = (torch.from_numpy(part).to(self.accelerator.device) for part in np.split(where, 2))
-        lam = torch.from_numpy(epoch.lam[micro]).to(self.accelerator.device)
+        lam = torch.from_numpy(share).to(self.accelerator.device)
         mixed = SequenceClassifierOutput(logits=self.mixer(anchor, partner, lam))
         return self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
 
@@ -169,15 +180,18 @@ class Fit:
     # --- recording: reads what the forward pass said, changes nothing -------------------------------------------------
 
     @torch.no_grad()
-    def _observe(self, rows: np.ndarray, output: Any, batch: Batch) -> None:
+    def _observe(self, rows: np.ndarray, used: np.ndarray, output: Any, batch: Batch) -> None:
+        """rows (B,), used (B,) bool: which of them have a weight in this step."""
         if self.recorder is None or self.record is None:
             return
         if self.record.mode == "snapshot":
-            self.recorder.trained[rows] = True
+            self.recorder.trained[rows[used]] = True
             return
         outcome = self.task.outcome(output, batch)
-        self.recorder.log(rows, outcome, step=self.updates)
-        self._add(met=torch.full((), len(rows)), loss=outcome.loss.sum(), right=(outcome.correct == 1).sum())
+        self.recorder.log(rows, outcome, step=self.updates, trained=used)
+        known = torch.ones_like(outcome.loss, dtype=torch.bool) if outcome.defined is None else outcome.defined
+        loss = torch.where(known, outcome.loss, 0.0)
+        self._add(met=known.sum(), loss=loss.sum(), right=(outcome.correct == 1).sum())
 
     def _snapshots(self, n_steps: int) -> set[int]:
         """After which steps of an epoch a snapshot is taken, where a period is a fraction of an epoch."""
@@ -195,7 +209,7 @@ class Fit:
             return
         if (number + 1) % int(self.record.every) and not last:
             return
-        if not self.recorder.trained.any():
+        if not (self.recorder.trained.any() or self.recorder.recorded.any()):
             return  # early stopping right after a whole period
         if self.record.mode == "snapshot":
             self._snapshot()

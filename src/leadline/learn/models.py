@@ -204,11 +204,14 @@ def takes_positions(model: nn.Module) -> bool:
 # --- the head ---------------------------------------------------------------------------------------------------------
 
 
-def head_parts(model: nn.Module) -> list[nn.Module]:
+def head_parts(model: Any) -> list[nn.Module]:
     """Everything of the model that is not its body: pooling layers, dropout, the decision layer."""
     body = getattr(model, "base_model", None)
-    if body is None or body is model:
+    if body is None:
         return []
+    if body is model:  # T5 and its kin keep encoder, decoder and head side by side
+        output = body.get_output_embeddings()
+        return [] if output is None else [output]
     return [child for child in model.children() if child is not body]
 
 

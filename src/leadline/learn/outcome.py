@@ -26,6 +26,8 @@ class Outcome:
     correct       (B,) int8: 1, 0, -1
     logits        (B, K) or None when the answer space is not fixed; an absent option is -inf
     extra         {name: (B,)} what one task adds
+    defined       (B,) bool, False where the task has no outcome of an example (the answer lies in no window of the
+                  passage); None: all have one. A NaN loss that is not announced here is a training that diverged.
     """
 
     loss: Tensor
@@ -35,11 +37,13 @@ class Outcome:
     correct: Tensor
     logits: Tensor | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
+    defined: Tensor | None = None
 
     def columns(self) -> dict[str, Tensor]:
         """Every field by name, as signals store them."""
         fields = {name: getattr(self, name) for name in OUTCOME}
-        return fields | ({} if self.logits is None else {"logits": self.logits}) | self.extra
+        fixed = {name: getattr(self, name) for name in ("logits", "defined") if getattr(self, name) is not None}
+        return fields | fixed | self.extra
 
     @staticmethod
     def from_logits(logits: Tensor, targets: Tensor, link: Literal["softmax", "sigmoid"] = "softmax") -> Outcome:
@@ -58,6 +62,7 @@ class Outcome:
             margin=known.pop("margin", undefined),
             entropy=known.pop("entropy", undefined),
             correct=known.pop("correct", torch.full_like(loss, -1, dtype=torch.int8)),
+            defined=known.pop("defined", None),
             extra=known,
         )
 

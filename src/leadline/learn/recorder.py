@@ -7,7 +7,9 @@ trained on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -62,7 +64,7 @@ class Recorder:
     def _start(self, examples: Examples, to: Path, metadata: Mapping[str, Any], keep_logits: bool) -> None:
         self.to = to
         self.n = len(examples)
-        self.targets = examples.targets
+        self.examples = examples
         self.ids = examples.ids
         self.keep_logits = keep_logits
         self.metadata = {
@@ -75,25 +77,28 @@ class Recorder:
         self.periods = 0
         self._empty()
 
+    @cached_property
+    def targets(self) -> np.ndarray:
+        """What logits are compared with; asked of closed answer spaces only."""
+        return self.examples.targets
+
     def _empty(self) -> None:
         self.recorded = np.zeros(self.n, dtype=bool)
         self.trained = np.zeros(self.n, dtype=bool)
         self.step = np.zeros(self.n, dtype=np.int32)
         self.columns: dict[str, Tensor] = {}  # on the device of the outcomes
 
-    def log(self, rows: Any, outcome: Outcome | Tensor | np.ndarray, step: int = 0, trained: bool = True) -> None:
-        """The outcomes (or logits (B, K)) of the examples at positions `rows` (B,), made after `step` updates."""
-        rows = np.asarray(rows, dtype=np.int64)
+    def log(
+        self, rows: Any, outcome: Outcome | Tensor | np.ndarray, step: int = 0, trained: bool | np.ndarray = True
+    ) -> None:
+        """The outcomes (or logits (B, K)) of the examples at positions `rows` (B,), made after `step` updates.
+
+        trained  whether an update uses the examples, all of them or each (B,)
+        """
+        rows = self._positions(rows, len(outcome.loss if isinstance(outcome, Outcome) else outcome))
         if not isinstance(outcome, Outcome):
             outcome = self._from_logits(rows, torch.as_tensor(outcome))
-        if len(rows) != len(outcome.loss):
-            raise InputError(f"Recorder.log: {len(rows)} rows, but outcomes of {len(outcome.loss)} examples")
-        if len(rows) and not (0 <= rows.min() and rows.max() < self.n):
-            raise InputError(
-                f"Recorder.log: rows are positions from 0 to {self.n - 1}; given {rows.min()} to {rows.max()}"
-            )
-        if trained:
-            self.trained[rows] = True
+        self.trained[rows[np.broadcast_to(trained, rows.shape)]] = True
         first = np.zeros(len(rows), dtype=bool)
         first[np.unique(rows, return_index=True)[1]] = True
         first &= ~self.recorded[rows]
@@ -106,7 +111,18 @@ class Recorder:
         chosen = None if first.all() else torch.from_numpy(np.flatnonzero(first))
         for name, values in outcome.columns().items():
             if name != "logits" or self.keep_logits:
-                self._store(name, place, values.detach(), chosen)
+                exact = name in ("correct", "defined")
+                self._store(name, place, values.detach() if exact else values.detach().float(), chosen)
+
+    def _positions(self, rows: Any, n: int) -> np.ndarray:
+        """(B,) int64, checked: as many as the outcomes, each the position of an example."""
+        rows = np.asarray(rows.cpu() if isinstance(rows, Tensor) else rows)
+        if rows.shape != (n,):
+            raise InputError(f"Recorder.log: rows of shape {rows.shape}, but outcomes of {n} examples")
+        if n and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= self.n):
+            given = f"{rows.min()} to {rows.max()} ({rows.dtype})"
+            raise InputError(f"Recorder.log: rows are positions from 0 to {self.n - 1}; given {given}")
+        return rows.astype(np.int64)
 
     def _from_logits(self, rows: np.ndarray, logits: Tensor) -> Outcome:
         k = len(self.metadata["classes"])
@@ -119,7 +135,7 @@ class Recorder:
 
     def _store(self, name: str, place: Tensor, values: Tensor, chosen: Tensor | None) -> None:
         if name not in self.columns:
-            blank: Any = -1 if name == "correct" else torch.nan
+            blank: Any = {"correct": -1, "defined": False}.get(name, torch.nan)
             self.columns[name] = torch.full(
                 (self.n, *values.shape[1:]), blank, dtype=values.dtype, device=values.device
             )
@@ -129,30 +145,29 @@ class Recorder:
         column[place.to(column.device)] = values
 
     def end_epoch(self) -> Path:
-        """Writes the period, whole or not at all, and starts the next. A NaN or infinite loss is an error with an id."""
+        """Writes the period, whole or not at all, and starts the next. A loss that is not finite is an error."""
         if not self.recorded.any():
             raise InputError("Recorder.end_epoch: nothing was logged in this period")
         columns = {name: column.cpu().numpy() for name, column in self.columns.items()}
-        self._refuse_nan(columns)
-        full = signals.complete(columns, trained=self.trained, recorded=self.recorded, step=self.step)
-        self.periods += 1
-        path = signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
-        self._empty()
-        return path
+        return self._write(columns, self.recorded, self.step)
 
     def write(self, columns: Mapping[str, np.ndarray], step: int) -> Path:
         """A snapshot: the outcomes of all N examples from one evaluation pass; `trained` comes from what was logged."""
         columns = {name: array for name, array in columns.items() if name != "logits" or self.keep_logits}
-        self._refuse_nan({**columns}, rows=np.ones(self.n, dtype=bool))
-        full = signals.complete(columns, trained=self.trained, step=np.full(self.n, step))
+        return self._write(columns, np.ones(self.n, dtype=bool), np.full(self.n, step))
+
+    def _write(self, columns: Mapping[str, np.ndarray], met: np.ndarray, step: np.ndarray) -> Path:
+        recorded = met & columns.get("defined", np.ones(self.n, dtype=bool))
+        columns = {name: array for name, array in columns.items() if name != "defined"}
+        self._refuse_nan(columns["loss"], recorded)
+        full = signals.complete(columns, trained=self.trained, recorded=recorded, step=step)
         self.periods += 1
         path = signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
         self._empty()
         return path
 
-    def _refuse_nan(self, columns: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
-        rows = self.recorded if rows is None else rows
-        bad = np.flatnonzero(rows & ~np.isfinite(columns["loss"]))
+    def _refuse_nan(self, loss: np.ndarray, recorded: np.ndarray) -> None:
+        bad = np.flatnonzero(recorded & ~np.isfinite(loss))
         if len(bad):
             raise LeadlineError(
                 f"training diverged: {len(bad)} examples have a NaN or infinite loss (first id: {self.ids[bad[0]]}). "
@@ -163,19 +178,27 @@ class Recorder:
 def _examples(
     ids: Sequence[Any], labels: Sequence[Any], classes: Sequence[str], texts: Sequence[str] | None
 ) -> Examples:
-    names = [str(value) for value in ids]
+    names, labels = [str(value) for value in _plain(ids)], _plain(labels)
     if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(names).most_common(1)[0][0]
         raise InputError(
             f"Recorder: ids must be unique; `{twice}` occurs more than once (an int and its text are the same)"
         )
     if len(labels) != len(names) or (texts is not None and len(texts) != len(names)):
         raise InputError(f"Recorder: {len(names)} ids need as many labels and texts; given {len(labels)} labels")
-    found = [classes[int(v)] if classes and not isinstance(v, str) else str(v) for v in labels]
+    number = dict(enumerate(classes))  # of -1, "unlabelled" on the Hub, there is none
+    found = [number.get(int(v), str(v)) if classes and not isinstance(v, str) else str(v) for v in labels]
     known = tuple(classes) or tuple(sorted(set(found), key=natural))
     if stray := sorted(set(found) - set(known)):
         raise InputError(f"Recorder: the label `{stray[0]}` is not among the classes {', '.join(known)}")
+    if len(known) < 2:
+        raise InputError(f"Recorder: two classes at least are needed; given {', '.join(known) or 'none'}")
     table = {"_id": names, "_split": ["train"] * len(names), "_label": found}
     if texts is not None:
         table["text"] = [str(text) for text in texts]
     return with_hashes(Examples(pl.DataFrame(table), inputs=("text",) if texts is not None else (), classes=known))
+
+
+def _plain(values: Sequence[Any]) -> Sequence[Any]:
+    """Tensors, arrays and columns of a data frame as lists: str(tensor(3)) is no id."""
+    return values.tolist() if hasattr(values, "tolist") else values

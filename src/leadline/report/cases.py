@@ -91,7 +91,7 @@ def _case(view: View, row: int) -> Case:
             )
     right = scored.get("correct_count")
     if right is not None and not np.isnan(right):
-        notes.append(("right", f"{int(right)} of {view.n_epochs} epochs"))
+        notes.append(("right", f"{int(right)} of {view.n_epochs}"))
     return Case(scored["id"], notes + _truth(view.run, row), texts_of(view.run, row), row, _course(view, row))
 
 

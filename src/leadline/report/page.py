@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from leadline import evaluate, runs
 from leadline.errors import InputError
@@ -22,7 +23,7 @@ from leadline.runs import Run
 HERE = Path(__file__).parent
 AXES = {"loss_std": "spread of the loss over the epochs", "minus_mean_loss": "minus the mean loss"}
 SHOWN_SCORES = ("confidence", "variability", "aum", "el2n", "entropy", "action_mean")  # of the distributions
-CONFUSION_UP_TO = 40  # classes; a larger matrix is told as its most frequent confusions
+PAIRED = 8  # classes: a larger confusion matrix has no room beside the reliability diagram
 
 
 def write(run: Run, path: Path | None = None) -> Path:
@@ -75,13 +76,19 @@ def _map(view: View) -> dict[str, Any]:
     x, y = view.axes
     if view.table.select((pl.col(x).is_finite() & pl.col(y).is_finite()).any()).item():
         color = "correctness" if "correctness" in view.table.columns else "region"
-        page["map"] = Markup(style.svg(data_map(view.table, x, y, color)))
+        page["map"] = _svg(data_map(view.table, x, y, color))
     return page
 
 
 def _metrics(run: Run) -> dict[str, Any]:
     page: dict[str, Any] = {"metrics": facts.metrics(run), "per_class": facts.per_class(run)}
-    page |= {"confusion": None, "reliability": None, "confusions": [], "answers_split": ""}
+    page |= {
+        "confusion": None,
+        "reliability": None,
+        "confusions": [],
+        "answers_split": "",
+        "confusion_is_wide": len(run.classes) > PAIRED,
+    }
     found = facts.answers(run)
     if found is None or not run.classes:
         return page
@@ -89,10 +96,10 @@ def _metrics(run: Run) -> dict[str, Any]:
     matrix = facts.confusion_matrix(run, predictions)
     table = evaluate.reliability(predictions["confidence"].to_numpy(), _right(predictions))
     page |= {"answers_split": split, "confusions": facts.confusions(matrix, run.classes)}
-    page["reliability"] = _svg(quality.reliability(table))
-    if len(run.classes) <= CONFUSION_UP_TO:
-        page["confusion"] = _svg(quality.confusion(matrix, run.classes))
-    return page
+    return page | {
+        "confusion": _svg(quality.confusion(matrix, run.classes)),
+        "reliability": _svg(quality.reliability(table)),
+    }
 
 
 def _right(predictions: pl.DataFrame) -> np.ndarray:
@@ -101,8 +108,8 @@ def _right(predictions: pl.DataFrame) -> np.ndarray:
     return (labels == predicted).to_numpy().astype(int)
 
 
-def _svg(figure: Any) -> Markup:
-    return Markup(figure if isinstance(figure, str) else style.svg(figure))
+def _svg(figure: Figure) -> Markup:
+    return Markup(style.svg(figure))
 
 
 def _learning(view: View) -> dict[str, Any]:
@@ -124,7 +131,7 @@ def _examples(view: View) -> dict[str, Any]:
     hardest, ambiguous = cases.hardest(view), cases.ambiguous(view)
     courses = {case.row: case.course for case in [*hardest, *ambiguous, *suspects] if case.course is not None}
     sparks: dict[int | None, Markup | None] = {case.row: None for case in [*hardest, *ambiguous, *suspects]}
-    sparks |= {row: _svg(learning.spark(course)) for row, course in courses.items()}
+    sparks |= {row: Markup(learning.spark(course)) for row, course in courses.items()}
     return {
         "hardest": hardest, "ambiguous": ambiguous, "suspects": suspects, "n_suspects": n, "sparks": sparks,
         "has_sparks": bool(courses), "suspects_file": (view.run.path / "suspects.csv").is_file(),

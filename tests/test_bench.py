@@ -1,0 +1,39 @@
+"""Every bench runs at toy size and writes what it measured; the figures themselves are committed in bench/results/."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).resolve().parents[1] / "bench"
+TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"]}
+
+
+@pytest.mark.parametrize("script", TOY)
+def test_a_bench_at_toy_size(script, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = [
+        *TOY[script],
+        "--out",
+        str(out),
+        *(["--runs", str(tmp_path / "runs")] if script == "datasets.py" else []),
+    ]
+    answer = subprocess.run(
+        [sys.executable, str(BENCH / script), *arguments], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert answer.returncode == 0, answer.stderr
+    result = json.loads(out.read_text())
+    assert {"cpu", "cores", "versions"} <= set(result["machine"])
+    if script == "datasets.py":
+        assert [run["seed"] for run in result["results"][0]["runs"]] == [0, 1] and result["results"][0]["n_test"] == 100
+    else:
+        assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
+
+
+def test_every_bench_is_smoke_tested():
+    ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py"}
+    assert ours <= {*TOY, "map_100k.py"}, "add the new bench to TOY, or to its own test"
