@@ -236,7 +236,16 @@ def report(result: dict[str, Any]) -> None:
     print(f"{here['cpu']}, {here['cores']} cores, load {here['load']:.1f}")
     print(f"{'milliseconds, median':28} {'this map':52} plain plotly (1 colour, no menu)")
     print(f"{'file, MB':28} {size['ours']:7.1f} {'':44} {size['plain']:7.1f}")
-    for name in ("first_draw", "colour", "zoom", "pan_per_move", "pan_script", "hover_per_move", "hover_script", "select"):
+    for name in (
+        "first_draw",
+        "colour",
+        "zoom",
+        "pan_per_move",
+        "pan_script",
+        "hover_per_move",
+        "hover_script",
+        "select",
+    ):
         print(line(name.replace("_", " "), ours[name], theirs.get(name)))
     print(f"selected {ours['selected']:,} examples at a time; building the page took {result['build_seconds']:.2f} s")
 

@@ -49,7 +49,7 @@ def test_a_run_holds_what_the_contract_says(run):
     n = len(run.train)
     assert run.name == "reviews-tiny-1" and run.finished and n == 90
     for name in ("recipe.yaml", "examples.parquet", "metrics.jsonl", "results.json", "scores.parquet", "suspects.csv",
-                 "report.html", "model/model.safetensors", "model/config.json", "model/README.md",
+                 "report.html", "references.bib", "model/model.safetensors", "model/config.json", "model/README.md",
                  "signals/epoch_003.arrow", "signals/validation/epoch_003.arrow"):  # fmt: skip
         assert (run.path / name).is_file(), name
     assert not list(run.path.rglob("*.partial"))

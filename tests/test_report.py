@@ -36,7 +36,8 @@ ABOUT: dict[str, Any] = {
     "model": {"type": "bert", "parameters": 940_546, "hidden_size": 128, "layers": 2, "dropout": 0.1, "max_length": 64},
 }  # fmt: skip
 END = {
-    "event": "end", "seconds": 135.4, "train_seconds": 120.0, "evaluate_seconds": 6.5, "examples_per_second": 1000.0,
+    "event": "end", "steps": 8, "examples_seen": 160, "seconds": 135.4, "train_seconds": 120.0, "evaluate_seconds": 6.5,
+    "examples_per_second": 1000.0,
     "inference_examples_per_second": 2500.0, "peak_memory_mb": 812.4,
 }  # fmt: skip
 
@@ -270,7 +271,8 @@ def test_headline_says_what_was_trained_on_what(run: Run) -> None:
         "Set apart were 12 texts for validation and 12 texts for the test. "
         f"On the 12 texts of the test data it reaches: macro-F1 {words.number(f1['value'])} "
         f"(95 % interval {words.number(f1['low'])} to {words.number(f1['high'])}) and accuracy 0.500 "
-        f"(95 % interval {words.number(accuracy['low'])} to {words.number(accuracy['high'])})."
+        f"(95 % interval {words.number(accuracy['low'])} to {words.number(accuracy['high'])}). "
+        "Always answering no would reach accuracy 0.500."
     )
 
 
@@ -289,6 +291,8 @@ def test_facts_of_the_hand_made_run(run: Run) -> None:
     assert first.id == "t0" and first.texts == [("text", "train text 0")]
     assert dict(first.notes) | {"right": "0 of 4", "label": "no", "predicted": "yes"} == dict(first.notes)
     assert first.course is not None and np.allclose(first.course, 1 / (1 + math.exp(2)), atol=1e-6)
+    swinging = dict(cases.ambiguous(view)[0].notes)  # right in epochs 1 and 3, wrong in 2 and 4
+    assert (swinging["label"], swinging["predicted"], swinging["right"]) == ("yes", "no", "2 of 4")
     listed, n = cases.suspects(view)
     assert n == 40 and len(listed) == 20 and dict(listed[0].notes)["suggested"] == "yes"
 
@@ -298,7 +302,13 @@ def test_confusions_are_counted(run: Run) -> None:
     matrix = facts.confusion_matrix(run, predictions)
     # of 12 test rows 0, 4, 8 are labelled `no` and predicted `yes`; 1, 5, 9 (forgotten in epoch 4) the other way round
     assert split == "test" and matrix.tolist() == [[3, 3], [3, 3]]
-    assert facts.confusions(matrix, run.classes)[0] == {"label": "no", "predicted": "yes", "n": 3, "share": "50 %"}
+    odd = pl.DataFrame({"label": ["no", "no", "no", "yes", "yes"], "predicted": ["no", "yes", "yes", "yes", "no"]})
+    matrix = facts.confusion_matrix(run, odd)
+    assert matrix.tolist() == [[1, 2], [1, 1]], "rows are labels"
+    assert facts.confusions(matrix, run.classes) == [
+        {"label": "no", "predicted": "yes", "n": 2, "share": "67 %"},
+        {"label": "yes", "predicted": "no", "n": 1, "share": "50 %"},
+    ]
 
 
 def test_how_it_was_made(run: Run) -> None:
@@ -311,7 +321,8 @@ def test_how_it_was_made(run: Run) -> None:
     assert model["dropout"] == "0.1" and model["hidden size"] == "128" and model["parameters"].startswith("940,546")
     assert dict(made.times(run)) == {
         "whole run": "2 min 15 s", "training": "2 min 0 s", "evaluation": "6.50 s",
-        "training speed": "1,000 examples/s", "inference speed": "2,500 examples/s", "peak memory": "812 MB",
+        "optimiser steps": "8", "examples seen": "160", "training speed": "1,000 examples/s",
+        "inference speed": "2,500 examples/s", "peak memory": "812 MB",
     }  # fmt: skip
     assert made.told(run)[:2] == ["train is a random sample of 40 of 400 rows", "1 unlabelled row was set apart"]
     assert [row["examples"] for row in made.splits(run)] == ["40", "12", "12"]
@@ -426,6 +437,8 @@ def test_a_run_without_signals_still_reports_its_metrics(tmp_path: Path) -> None
         period.unlink()
     found = loads_nothing(write(Run(odd.path)).read_text(encoding="utf-8"))
     assert "There is no data map: nothing was recorded" in found.text and "macro_f1" in found.text
+    assert "was trained on 40 texts for 4 epochs" in found.text, "the epochs are told in metrics.jsonl too"
+    assert "guo2017" in references(Run(odd.path)) and "swayamdipta2020" not in references(Run(odd.path))
 
 
 def test_a_failed_check_and_an_unfinished_run_are_told_first(tmp_path: Path) -> None:
@@ -435,8 +448,24 @@ def test_a_failed_check_and_an_unfinished_run_are_told_first(tmp_path: Path) -> 
     (odd.path / "metrics.jsonl").write_text(json.dumps(failed) + "\n" + json.dumps(best) + "\n", encoding="utf-8")
     text = Page(write(Run(odd.path)).read_text(encoding="utf-8")).text
     assert "The training check failed: loss falls." in text and "✗ failed loss falls: 0.7, then 0.9" in text
-    assert "The run did not finish: 4 of 4 planned epochs were recorded." in text
+    assert "The run did not finish: 4 of 4 planned epochs are there." in text
     assert "the weights of epoch 2 were kept" in text
+
+
+def test_periods_within_an_epoch_are_not_epochs(tmp_path: Path) -> None:
+    odd = build(tmp_path / "r", Kit(n=12))
+    (odd.path / "metrics.jsonl").write_text(
+        '{"event": "epoch", "epoch": 1}\n{"event": "epoch", "epoch": 2}\n' + json.dumps(END)
+    )
+    view = facts.read(Run(odd.path))
+    assert view.n_epochs == 4 and "was trained on 12 texts for 2 epochs" in facts.headline(view)
+
+
+def test_a_model_that_always_says_the_same_is_told_in_the_headline(tmp_path: Path) -> None:
+    odd = build(tmp_path / "r", Kit(n=12))
+    table = odd.predictions("test").with_columns(predicted=pl.lit("no"))
+    runs.write_parquet(odd.path / "predictions" / "test.parquet", table)
+    assert facts.headline(facts.read(Run(odd.path))).endswith("The model gives one answer, no, to every one of them.")
 
 
 def test_missing_outcomes_are_counted(tmp_path: Path) -> None:

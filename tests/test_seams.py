@@ -194,6 +194,7 @@ SUMMARIES: dict[str, list[Any]] = {
     "summary": [words(1, 5) for _ in range(N)],
 }
 LABELS = RNG.integers(0, 3, N)
+IMAGES = [(RNG.integers(0, 76, 192) + 90 * k).tolist() for k in LABELS]
 NOTHING = np.full(N, np.nan)
 CLOSED = ("loss", "gold_logprob", "margin", "entropy", "correct", "logits", "gold")
 CASES = {
@@ -237,7 +238,7 @@ CASES = {
     ),
     "images": Case(
         task=ImageClassification(),
-        table={"image": [(RNG.integers(0, 76, 192) + 90 * k).tolist() for k in LABELS], "_label": [THREE[k] for k in LABELS]},
+        table={"image": IMAGES, "_label": [THREE[k] for k in LABELS]},
         targets=LABELS,
         model=lambda: transformers.ViTForImageClassification(
             transformers.ViTConfig(image_size=8, patch_size=4, num_labels=3, **SIZES, **QUIET)

@@ -93,6 +93,8 @@ def train(
         log({"event": "end", "steps": steps, **notes.costs(began, trained, inference, fit.seen)})
     run = Run(path)  # read anew: everything is there now
     runs.write_text(path / "model" / "README.md", report.model_card(run))
+    if resolved.record is not None:
+        runs.write_text(path / "references.bib", report.references(run))
     report.write(run)
     return run
 

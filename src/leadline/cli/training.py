@@ -63,9 +63,11 @@ def train(
     from leadline.cli.progress import Watch
     from leadline.errors import InputError
 
-    given: dict[str, Any] = {"text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
-             "weight": weight, "validation": _number(validation), "epochs": epochs, "batch_size": batch_size,
-             "learning_rate": learning_rate, "max_length": max_length, "precision": precision}  # fmt: skip
+    given: dict[str, Any] = {
+        "text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
+        "weight": weight, "validation": _number(validation), "epochs": epochs, "batch_size": batch_size,
+        "learning_rate": learning_rate, "max_length": max_length, "precision": precision,
+    }  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     overrides = [*([] if seed is None else [f"training.seed={seed}"]), *(set_ or [])]
     if Path(source).suffix in (".yaml", ".yml"):

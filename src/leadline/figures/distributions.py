@@ -30,7 +30,9 @@ def distributions(table: pl.DataFrame, names: Sequence[str], by: str | None = "r
     """
     if not names:
         raise InputError("no scores to draw; name at least one column")
-    groups = _groups(table, by) if by else [Group(f"n = {table.height:,}", style.FAINT, np.ones(table.height, dtype=bool))]
+    groups = (
+        _groups(table, by) if by else [Group(f"n = {table.height:,}", style.FAINT, np.ones(table.height, dtype=bool))]
+    )
     rows, across = -(-len(names) // COLUMNS), min(COLUMNS, len(names))
     figure = style.blank(2.5 * across, 1.75 * rows + 0.45, f"Histograms of {', '.join(names)}")
     panels = figure.subplots(rows, across, squeeze=False).ravel()
@@ -92,4 +94,4 @@ def _histogram(axes: Axes, name: str, values: np.ndarray, groups: Sequence[Group
     axes.yaxis.set_visible(False)
     axes.spines["left"].set_visible(False)
     whole = len(distinct) > 0 and bool(np.all(distinct == np.round(distinct)))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=whole, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10], integer=whole, min_n_ticks=1))

@@ -25,6 +25,10 @@ from leadline.figures.data_map import Box, Key, axis_values, axis_words, colour_
 from leadline.scores import SCORES
 
 LENGTH = 140  # characters of a text that hover and table show
+SAYS = {
+    "label": "the answer that it was trained on",
+    "region": "where it lies on the map: easy, ambiguous or hard to learn",
+}
 HERE = Path(__file__).parent
 
 
@@ -47,7 +51,7 @@ def interactive_map(
     """
     if len(texts) != table.height:
         raise InputError(f"{len(texts)} texts for {table.height} rows of scores: give one text per row")
-    says = {name: score.says for name, score in SCORES.items()} | dict(scores or {})
+    says = SAYS | {name: score.says for name, score in SCORES.items()} | dict(scores or {})
     across, up = axis_values(table, x), axis_values(table, y)
     placed = np.isfinite(across) & np.isfinite(up)
     if not placed.any():

@@ -104,7 +104,7 @@ def region_accuracy(correct: np.ndarray, category: np.ndarray) -> Figure:
         colour = "#a3a3a3" if name == "none" else style.REGION_COLOURS.get(name, style.INK)
         axes.plot(
             epochs, right / np.where(n > 0, n, np.nan), color=colour, marker=MARKERS.get(name, "o"),
-            lw=1.6 + 1.3 * depth, ms=4 + 2 * depth, zorder=3 - 0.1 * depth,  # of lines that coincide all can be seen
+            lw=4 if name == "none" else 1.8, ms=4 + depth, zorder=3 - 0.1 * depth,  # easy and none often coincide
             label=f"{style.REGION_WORDS.get(name, name)} (n = {(category == name).sum():,})",
         )  # fmt: skip
         axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)

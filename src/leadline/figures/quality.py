@@ -35,7 +35,7 @@ def confusion(matrix: np.ndarray, classes: Sequence[str]) -> Figure:
     figure = style.blank(side + 2.4, side + 1.3, f"Confusion matrix of {of} classes, {int(total.sum()):,} examples")
     axes = figure.subplots()
     axes.imshow(share, cmap=style.SHARES, vmin=0, vmax=1, aspect="equal")
-    size = 9 if k <= 8 else 7.5 if k <= 12 else 5.5
+    size = 9 if k <= 8 else 7.5 if k <= 12 else 6.5
     for i, j in np.ndindex(k, k):
         if counts[i, j] == 0:
             continue

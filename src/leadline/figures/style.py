@@ -39,7 +39,7 @@ SEQUENCE = ListedColormap(  # lightness rises all the way; without the yellow en
 )
 SHARES = "Blues"
 
-FONTS = '"DejaVu Sans", Verdana, Arial, sans-serif'
+FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
 RASTER_ABOVE = 1500  # a picture of more points than this carries them as pixels: an SVG of 20,000 circles is 2 MB
 
 SETTINGS = {
@@ -123,13 +123,20 @@ def svg(figure: Figure) -> str:
     figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawing = sink.getvalue()
     drawing = drawing[drawing.index("<svg") :]
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
-    drawing = re.sub(r"(font: [^;\"]*?)'DejaVu Sans'[^;\"]*", lambda m: m.group(1) + FONTS.replace('"', "'"), drawing)
+    drawing = re.sub(
+        r"<(metadata|style)\b.*?</\1>", "", drawing, flags=re.DOTALL
+    )  # its style would rule the whole page
     prefix = "f" + hashlib.sha256(drawing.encode()).hexdigest()[:10] + "-"
-    drawing = re.sub(r'(\bid="|url\(#|href="#)', lambda m: m.group(1) + prefix, drawing)
+    drawing = re.sub(r"<[^>]+>", lambda tag: _tag(tag.group(), prefix), drawing)
     alt = html.escape(str(figure.get_label()), quote=True)
-    head = f'<svg role="img" aria-label="{alt}" style="max-width:100%;height:auto"'
-    return drawing.replace("<svg", head, 1).strip()
+    look = "max-width:100%;height:auto;stroke-linejoin:round;stroke-linecap:butt"
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{alt}" style="{look}"', 1).strip()
+
+
+def _tag(tag: str, prefix: str) -> str:
+    """One tag with ids of its own and our fonts. Only tags: a class may be called `id="1"`."""
+    tag = re.sub(r"'DejaVu Sans'[^;\"]*", FONTS, tag)
+    return re.sub(r'(\bid="|url\(#|href="#)', lambda place: place.group(1) + prefix, tag)
 
 
 @styled

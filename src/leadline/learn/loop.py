@@ -217,8 +217,9 @@ class Fit:
             self.recorder.end_epoch()
 
     def _add(self, **values: Tensor) -> None:
+        exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64  # a million losses add up
         for name, value in values.items():
-            value = value.to(self.accelerator.device, torch.float32)
+            value = value.to(self.accelerator.device, exact)
             self.sums[name] = self.sums[name] + value if name in self.sums else value
 
     def _train_metrics(self) -> dict[str, float]:

@@ -90,7 +90,8 @@ def steps(
     """The optimiser steps of one epoch: entries of similar length together, in random order.
 
     lengths (N,) tokens of each example. Units (single entries, or the two entries of a matched pair) are shuffled,
-    sorted by length within pools of at most POOL steps, cut into steps of at most `batch_size` entries, and the steps shuffled.
+    sorted by length within pools of at most POOL steps, cut into steps of at most `batch_size` entries, the steps
+    shuffled.
     """
     first, second = units(epoch)  # (U,), (U,): second is -1 for a single entry
     reach = lengths[epoch.rows] if epoch.partners is None else np.maximum(lengths[epoch.rows], lengths[epoch.partners])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from leadline.errors import InputError
 from leadline.runs import Run
 from leadline.scores import SCORES
 
@@ -76,7 +77,7 @@ def _without_tex(value: str) -> str:
 
 def cited(run: Run, names: Sequence[str] = ()) -> list[str]:
     """Keys of the papers behind the run's map, the scores `names`, its metrics, its loss and its model."""
-    keys = ["swayamdipta2020"]
+    keys = ["swayamdipta2020"] if names else []
     for name in names:
         if name in SCORES and SCORES[name].paper:
             keys += [SCORES[name].paper, *ALSO.get(SCORES[name].paper, ())]
@@ -103,5 +104,8 @@ def _of_training(run: Run) -> list[str]:
 def references(run: Run, names: Sequence[str] | None = None) -> str:
     """BibTeX of the methods that a run used. `names`: scores; None takes every score that the run has."""
     if names is None:
-        names = [name for name in run.scored().table.columns if name in SCORES]
+        try:
+            names = list(run.scored().columns())
+        except InputError:  # nothing was recorded
+            names = []
     return "\n\n".join(entries()[key].bibtex for key in cited(run, names)) + "\n"

@@ -114,7 +114,7 @@ def _dataset(run: Run) -> str:
         return re.split(r"[:@]", source.removeprefix("hub:"))[0]
     path = Path(source)
     stem = path.name.split(".")[0]
-    name = path.parent.name if stem in {"train", "training", "data"} and path.parent.name else stem
+    name = (path.parent.name or run.name) if stem in {"train", "training", "data"} else stem
     return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).strip("-.") or "data"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ import polars as pl
 from leadline import evaluate, scores
 from leadline.errors import InputError
 from leadline.report.maps import with_axes
-from leadline.report.words import count, estimate, listing, number, plural, share
+from leadline.report.words import count, estimate, excerpt, listing, number, plural, share
 from leadline.runs import Run
 from leadline.signals import Signals
 
@@ -68,7 +69,13 @@ class View:
 
     @property
     def n_epochs(self) -> int:
+        """Recorded periods: more or fewer than epochs where `record.every` is not 1."""
         return self.signals.n_epochs if self.signals is not None else 0
+
+    @property
+    def n_trained(self) -> int:
+        """Epochs that were trained; the recorded periods where nobody noted them."""
+        return len(self.run.events("epoch")) or self.n_epochs
 
 
 def read(run: Run) -> View:
@@ -109,8 +116,9 @@ def headline(view: View) -> str:
 
 def _trained(view: View, n: Mapping[str, int]) -> str:
     run, texts = view.run, things(view.run, n.get("train", 0))
-    epochs = plural(view.n_epochs, "epoch")
-    classes = f"{plural(len(run.classes), 'class', 'classes')}: {listing(run.classes)}"
+    epochs = plural(view.n_trained, "epoch")
+    names = [excerpt(name, 80) for name in run.classes]
+    classes = f"{plural(len(run.classes), 'class', 'classes')}: {listing(names)}"
     if run.recipe is None:
         kinds = f"{classes}." if run.classes else "the answers are numbers."
         told = "It has no recipe: how the model was trained is not told."
@@ -119,7 +127,7 @@ def _trained(view: View, n: Mapping[str, int]) -> str:
     parameters = noted(run, "model").get("parameters")
     size = f" ({million(parameters)} parameters)" if parameters else ""
     goal = f"to tell apart {classes}" if run.classes else "to predict a number"
-    length = f" for {epochs}" if view.n_epochs else ""
+    length = f" for {epochs}" if view.n_trained else ""
     return f"The model {model}{size} was trained on {texts}{length} {goal}."
 
 
@@ -143,27 +151,39 @@ def _stopped(view: View) -> list[str]:
     run, said = view.run, []
     if run.metrics and not run.finished:
         planned = f" of {run.recipe.training.epochs} planned epochs" if run.recipe else ""
-        said.append(f"The run did not finish: {view.n_epochs}{planned} were recorded.")
+        said.append(f"The run did not finish: {view.n_trained}{planned} are there.")
     for best in run.events("best"):
         said.append(f"Of all epochs the weights of epoch {best.get('epoch')} were kept, the best on validation data.")
     return said
 
 
 def main_result(run: Run) -> str:
-    """The main metrics on the best held-out split there is, each with its interval and n."""
+    """The main metrics on the best held-out split there is, each with its interval and n, beside a constant answer."""
     split = next((split for split in HELD_OUT if run.results.get(split)), None)
     if split is None:
         return "Nothing was measured on data that the model has not seen." if run.recipe else ""
     figures = run.results[split]
     chosen = [name for name in MAIN if name in figures][:2] or list(figures)[:1]
-    said = [f"{SPOKEN.get(name, name)} {_with_interval(figures[name])}" for name in chosen]
-    held = (
-        f"the {things(run, int(figures[chosen[0]]['n']))} of the {split} data"
-        if "n" in figures[chosen[0]]
-        else f"the {split} data"
-    )
-    caution = " There is no test data; these were also used to follow the training." if split == "validation" else ""
-    return f"On {held} it reaches: {listing(said)}.{caution}"
+    values = [f"{SPOKEN.get(name, name)} {_with_interval(figures[name])}" for name in chosen]
+    n = figures[chosen[0]].get("n")
+    held = f"the {things(run, int(n))} of the {split} data" if n else f"the {split} data"
+    said = [f"On {held} it reaches: {listing(values)}.", *_constant(run, split)]
+    if split == "validation":
+        said.append("There is no test data; these were also used to follow the training.")
+    return " ".join(said)
+
+
+def _constant(run: Run, split: str) -> list[str]:
+    """What one would reach without a model; and whether the model is one that gives the same answer to everything."""
+    counts = Counter(str(label) for label in run.examples.split(split).table["_label"].to_list())
+    if not run.classes or not counts:
+        return []
+    largest = max(run.classes, key=lambda name: counts[name])  # the first of equals
+    said = [f"Always answering {excerpt(largest, 80)} would reach accuracy {number(counts[largest] / counts.total())}."]
+    given = run.predictions(split)["predicted"].unique().to_list() if run.has_predictions(split) else []
+    if len(given) == 1:
+        said.append(f"The model gives one answer, {excerpt(given[0], 80)}, to every one of them.")
+    return said
 
 
 def _with_interval(figure: Mapping[str, float]) -> str:

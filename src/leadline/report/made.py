@@ -126,6 +126,8 @@ def times(run: Run) -> list[tuple[str, str]]:
         "seconds": ("whole run", duration),
         "train_seconds": ("training", duration),
         "evaluate_seconds": ("evaluation", duration),
+        "steps": ("optimiser steps", count),
+        "examples_seen": ("examples seen", count),
         "examples_per_second": ("training speed", _speed),
         "inference_examples_per_second": ("inference speed", _speed),
         "peak_memory_mb": ("peak memory", _megabytes),

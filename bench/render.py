@@ -1,0 +1,162 @@
+"""The tables of docs/benchmarks.md, made of bench/results/*.json.
+
+    python bench/render.py            rewrites every block <!-- bench:NAME --> … <!-- end -->
+    python bench/render.py --check    changes nothing; leaves with 1 where a block is not what its JSON says
+
+A block without a JSON file says "not measured yet". A result that has no function here becomes a list of its values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from common import markdown
+
+from leadline.evaluate import mean_interval
+
+BENCH = Path(__file__).resolve().parent
+PAGE = BENCH.parent / "docs" / "benchmarks.md"
+BLOCK = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+NOT_YET = "Not measured yet.\n"
+
+
+def datasets(result: Mapping[str, Any]) -> str:
+    rows = []
+    for entry in result["results"]:
+        runs = entry["runs"]
+        f1 = interval([run["macro_f1"]["value"] for run in runs])
+        means = {name: statistics.mean(run[name] for run in runs) for name in ("seconds", "examples_per_second")}
+        accuracy, ece = (statistics.mean(run[name]["value"] for run in runs) for name in ("accuracy", "ece"))
+        sizes = [f"{entry['n_train']:,}", f"{entry['n_test']:,}", str(len(runs))]
+        costs = [f"{means['seconds'] / 60:.1f}", f"{means['examples_per_second']:.0f}"]
+        rows.append([entry["data"], *sizes, f1, f"{accuracy:.3f}", f"{ece:.3f}", *costs])
+    header = ["data", "n train", "n test", "seeds", "macro F1 [95 % t-interval over seeds]", "accuracy", "ECE"]
+    return markdown([*header, "minutes a run", "examples/s"], rows) + f"\n\nPrecision: {result['precision']}."
+
+
+def interval(values: list[float]) -> str:
+    mean, low, high = mean_interval(values)
+    return f"{mean:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def precision(result: Mapping[str, Any]) -> str:
+    shares = result["distinct_share_by_epoch"]
+    epochs = range(1, 1 + max(map(len, shares.values())))
+    rows = [
+        [name, *(f"{share:.1%}" for share in by_epoch), f"{result['train_seconds'][name]:.0f}"]
+        for name, by_epoch in shares.items()
+    ]
+    first = markdown(["run", *(f"epoch {e}" for e in epochs), "seconds of training"], rows)
+    between, yardstick = result["spearman_bf16_fp32"], result["spearman_fp32_two_seeds"]
+    rows = [[f"`{name}`", number(value), number(yardstick[name])] for name, value in between.items()]
+    second = markdown(["score", "bf16 and fp32, same seed", "fp32, two seeds"], rows)
+    return (
+        f"Distinct gold probabilities among {result['n']:,} training rows:\n\n{first}\n\n"
+        f"Spearman's rank agreement of every score between two runs on these rows:\n\n{second}"
+    )
+
+
+def map_100k(result: Mapping[str, Any]) -> str:
+    ours, plain = result["ours"], result["plain"]
+    named = [name for name, value in ours.items() if isinstance(value, list)]
+    rows = [
+        [name.replace("_", " "), spread(ours[name]), spread(plain[name]) if name in plain else ""] for name in named
+    ]
+    size = result["megabytes"]
+    rows.append(["size of the page, MB", f"{size['ours']:.1f}", f"{size['plain']:.1f}"])
+    here = result["machine"]
+    return (
+        f"{result['n']:,} simulated examples, {result['columns']} columns in the colour menu; {here['browser']}, "
+        f"{here['webgl']}, load average {here['load']:.1f}. "
+        "Milliseconds: median (smallest to largest, how often).\n\n"
+        + markdown(["what", "leadline's page", "plain plotly (one colour, no menu)"], rows)
+    )
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}, n = {len(values)})"
+
+
+def listed(result: Mapping[str, Any]) -> str:
+    """Any other result: its values under their dotted keys."""
+    values = {key: value for key, value in result.items() if key != "machine"}
+    return markdown(["what", "value"], [[f"`{key}`", value] for key, value in leaves(values)])
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            for index, inner in enumerate(value, start=1):
+                yield from leaves(inner, f"{prefix}{key}.{index}.")
+        else:
+            yield f"{prefix}{key}", ", ".join(map(number, value)) if isinstance(value, list) else number(value)
+
+
+def number(value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def machine(result: Mapping[str, Any]) -> str:
+    """Where it was measured, as a sentence."""
+    about = result.get("machine")
+    if not about:
+        return ""
+    versions = ", ".join(f"{name} {v}" for name, v in about.get("versions", {}).items())
+    return f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB; {versions}."
+
+
+RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "datasets": datasets,
+    "precision": precision,
+    "map_100k": map_100k,
+}
+
+
+def block(name: str, results: Path) -> str:
+    path = results / f"{name}.json"
+    if not path.is_file():
+        return NOT_YET
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return "\n\n".join(filter(None, [RENDER.get(name, listed)(result), machine(result)])) + "\n"
+
+
+def rendered(text: str, results: Path) -> str:
+    return BLOCK.sub(lambda found: f"{found[1]}\n{block(found[2], results)}\n{found[3]}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--results", type=Path, default=BENCH / "results")
+    options = parser.parse_args()
+    text = options.page.read_text(encoding="utf-8")
+    names = re.findall(r"<!-- bench:(\w+) -->", text)
+    unread = sorted(path.stem for path in options.results.glob("*.json") if path.stem not in names)
+    if unread:
+        sys.exit(f"{options.page.name} has no block for {', '.join(unread)}: write <!-- bench:{unread[0]} --> there")
+    new = rendered(text, options.results)
+    if new == text:
+        return
+    if options.check:
+        sys.exit(f"{options.page.name} is not what the results say: run `python bench/render.py`")
+    partial = options.page.with_name(options.page.name + ".partial")
+    partial.write_text(new, encoding="utf-8")
+    os.replace(partial, options.page)
+
+
+if __name__ == "__main__":
+    main()
