@@ -3,9 +3,10 @@
     python bench/map_100k.py [--n 100000] [--repeats 5] [--screenshots DIR]
 
 Opens the page of `figures.interactive_map`, with every score of a simulated run, in a headless Chromium and measures
-there: the first draw, a change of colour, a zoom, movements while panning and hovering, a box selection. In the same run
-the plain plotly way (one scattergl trace with a hover text per point, `Figure.to_html`) does what it can of the same.
-Times are to the second animation frame after the work, so the picture is on the screen. Writes bench/results/map_100k.json.
+there: the first draw, a change of colour, a zoom, movements while panning and hovering, a box selection. In the same
+run the plain plotly way (one scattergl trace with a hover text per point, `Figure.to_html`) does what it can of it.
+Times are to the second animation frame after the work, so the picture is on the screen.
+Writes bench/results/map_100k.json.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ ZOOM = """await Plotly.relayout(document.getElementById("plot"), {"xaxis.range":
 
 
 def simulated(n: int, seed: int = 0) -> tuple[pl.DataFrame, list[str]]:
-    """Scores of n examples whose logits drift towards the label, some slowly and some away; and texts of 60-300 characters."""
+    """Scores of n examples whose logits drift to the label, some slowly, some away; texts of 60 to 300 characters."""
     rng = np.random.default_rng(seed)
     gold = rng.integers(0, 4, n)
     drift = rng.normal(1.1, 0.9, n)
@@ -141,7 +142,8 @@ def select(page: Page) -> tuple[float, int]:
     page.evaluate("""() => { const plot = document.getElementById("plot");
       window.chosen = new Promise(done => plot.once("plotly_selected", e => requestAnimationFrame(() =>
         requestAnimationFrame(() => done([performance.now(), e.points.length])))));
-      window.addEventListener("mouseup", () => { window.released = performance.now(); }, {once: true, capture: true}); }""")
+      const released = () => { window.released = performance.now(); };
+      window.addEventListener("mouseup", released, {once: true, capture: true}); }""")
     page.mouse.up()
     shown, n = page.evaluate("() => window.chosen")
     milliseconds = shown - page.evaluate("() => window.released")
@@ -186,7 +188,8 @@ def measure_plain(page: Page, url: str, repeats: int) -> dict[str, Any]:
 
 def line(name: str, ours: list[float], theirs: list[float] | None) -> str:
     def told(ms: list[float]) -> str:
-        return f"{np.median(ms):7.0f}  ({min(ms):.0f} to {max(ms):.0f}, 95 % below {np.percentile(ms, 95):.0f}, n = {len(ms)})"
+        below = f"95 % below {np.percentile(ms, 95):.0f}"
+        return f"{np.median(ms):7.0f}  ({min(ms):.0f} to {max(ms):.0f}, {below}, n = {len(ms)})"
 
     return f"{name:28} {told(ours):52} {told(theirs) if theirs else '       –'}"
 

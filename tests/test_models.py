@@ -180,6 +180,7 @@ def test_a_text_that_ends_in_the_pad_token_is_pooled_alike_everywhere(checkpoint
     with torch.no_grad():
         torch.testing.assert_close(model(**batch).logits, alone, atol=1e-5, rtol=0)
         every = torch.arange(len(texts))
+        mixer(every, every.flip(0), torch.full((len(texts),), 0.3))  # leaves nothing behind
         torch.testing.assert_close(mixer(every, every.flip(0), torch.ones(len(texts))), alone, atol=1e-5, rtol=0)
         torch.testing.assert_close(mixer(every.flip(0), every, torch.zeros(len(texts))), alone, atol=1e-5, rtol=0)
     mixer.close()

@@ -316,6 +316,21 @@ def test_a_snapshot_has_no_dropout_and_leaves_training_as_it_was(start: Any, tmp
     np.testing.assert_allclose(last.loss, alone(trained.model, start[1]), atol=1e-5)
 
 
+def test_the_seed_of_training_decides_order_and_dropout(start: Any, tmp_path: Path) -> None:
+    def losses(name: str, seed: int, noise: int) -> np.ndarray:
+        model, _ = models.load(Model(name="tiny", dropout=0.2), CLASSES, TEXTS, max_length=32)
+        model.load_state_dict(start[0])
+        task = Classification(encoder(model, start[1]))
+        trained = fit(model, task, DATA, batch_size=8, to=tmp_path / name, seed=seed, epochs=2)
+        torch.manual_seed(noise)  # what happened before does not matter
+        trained.run()
+        return leadline.open(tmp_path / name).signals.loss
+
+    one = losses("one", 0, 1)
+    np.testing.assert_array_equal(losses("again", 0, 2), one)
+    assert not np.allclose(losses("other", 1, 1), one, atol=1e-3)
+
+
 def test_logits_are_left_out_on_request(start: Any, tmp_path: Path) -> None:
     for name, record in {"online": Record(logits=False), "snapshot": Record(logits=False, mode="snapshot")}.items():
         run(start, tmp_path / name, record=record)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -17,13 +18,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from matplotlib.patheffects import withStroke
 
 from leadline.errors import InputError, nearest
 from leadline.figures import style
 from leadline.scores import SCORES
 
 POINTS = 20_000  # above this a point no longer stands for an example that can be seen
+GRID = (46, 30)  # hexagons across and up
+LINE = 0.042  # height of a label as a share of the axes
 LEVELS = 8  # so many distinct values get a legend entry each; more become a scale
 HIGHER_IS = {name: score.higher_is for name, score in SCORES.items()}
 HIGHER_IS["minus_mean_loss"] = "easier"  # the vertical axis where no probability is natural (a regression)
@@ -209,59 +211,54 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.ndarr
 
 
 def _hexagons(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.ndarray) -> str:
-    """Area of a hexagon: how many examples (square root of the share, so that thin places stay visible); colour: their
-    mean, or for words their most frequent value."""
-    grid = {"gridsize": (46, 30), "mincnt": 1}
-    count = axes.hexbin(x, y, **grid)
-    reduce = _most_frequent if key.levels and key.name in {"label", "region"} else _mean
-    colour = axes.hexbin(x, y, C=key.value[placed], reduce_C_function=reduce, **grid)
-    centres, n, value = count.get_offsets(), np.asarray(count.get_array()), np.asarray(colour.get_array(), dtype=float)
+    """Area: how many examples, as the square root of the share, so that thin places stay visible. Colour: their median,
+    or for words their most frequent value."""
+    words = bool(key.levels) and key.name in {"label", "region"}
+    count = axes.hexbin(x, y, gridsize=GRID, mincnt=1)
+    pick: Any = _most_frequent if words else _median
+    colour = axes.hexbin(x, y, C=key.value[placed], reduce_C_function=pick, gridsize=GRID, mincnt=1)
+    centres, n, value = np.asarray(count.get_offsets()), np.asarray(count.get_array()), np.asarray(colour.get_array())
     count.remove()
     colour.remove()
-    axes.scatter(*np.asarray(centres).T, s=56 * np.sqrt(n / n.max()), c=key.colours(value), marker="h", linewidths=0)
-    what = "most frequent" if reduce is _most_frequent else "mean"
-    return (
-        f"· hexagon: area grows with the number of examples (largest {int(n.max()):,}), colour is the {what} {key.name}"
-    )
+    size = 56 * np.sqrt(n / n.max())
+    axes.scatter(centres[:, 0], centres[:, 1], s=size, c=key.colours(value), marker="h", linewidths=0)
+    what = f"{'most frequent' if words else 'median'} {key.name}"
+    return f"· hexagon: area grows with the number of examples (largest {int(n.max()):,}), colour is the {what}"
 
 
-def _mean(values: np.ndarray) -> float:
-    finite = np.asarray(values)[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+def _median(values: np.ndarray) -> float:
+    """The lower one of two in the middle, so that a level stays a level."""
+    there = np.sort(np.asarray(values)[~np.isnan(values)])
+    return float(there[(len(there) - 1) // 2]) if len(there) else float("nan")
 
 
 def _most_frequent(values: np.ndarray) -> float:
-    finite = np.asarray(values)[np.isfinite(values)]
-    return float(np.bincount(finite.astype(int)).argmax()) if len(finite) else float("nan")
+    there = np.asarray(values)[~np.isnan(values)]
+    return float(np.bincount(there.astype(int)).argmax()) if len(there) else float("nan")
 
 
 def _outline(axes: Axes, boxes: dict[str, Box], x: np.ndarray, y: np.ndarray) -> None:
     """A frame per region and its name where it hides the fewest points; (n,) x and y in data units."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    across, up = (
-        (x - left) / (right - left),
-        (y - bottom) / (top - bottom),
-    )  # 0..1 inside the axes, as labels are placed
+    wide, high = right - left, top - bottom
+    points = ((x - left) / wide, (y - bottom) / high)  # 0 to 1 inside the axes, as labels are placed
     taken: list[tuple[float, float, float]] = []
     for name, box in boxes.items():
         colour = style.REGION_COLOURS.get(name, style.INK)
         axes.add_patch(Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0, fill=False, ec=colour, lw=1.6))
         words = f"{style.REGION_WORDS.get(name, name)}  {box.n:,} ({100 * box.n / len(x):.0f} %)"
         width = 0.0145 * len(words) + 0.01
-        edges = [(v - left) / (right - left) for v in (box.x0, box.x1)] + [
-            (v - bottom) / (top - bottom) for v in (box.y0, box.y1)
-        ]
-        at = min(_corners(*edges, width), key=lambda c: _hidden(*c, width, across, up, taken))
-        taken.append((*at, width))
+        x0, x1 = (box.x0 - left) / wide, (box.x1 - left) / wide
+        y0, y1 = (box.y0 - bottom) / high, (box.y1 - bottom) / high
+        places = [(across, up, width) for across, up in _corners(x0, x1, y0, y1, width)]
+        best = min(places, key=lambda place: _hidden(place, points, taken))
+        taken.append(best)
         axes.text(
-            *at, words, transform=axes.transAxes, va="bottom", fontweight="bold",
-            path_effects=[withStroke(linewidth=3, foreground="white")],
+            best[0], best[1], words, transform=axes.transAxes, va="bottom", fontweight="bold",
+            bbox={"facecolor": style.PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)
-
-
-LINE = 0.042  # height of a label as a share of the axes
 
 
 def _corners(x0: float, x1: float, y0: float, y1: float, width: float) -> list[tuple[float, float]]:
@@ -273,20 +270,22 @@ def _corners(x0: float, x1: float, y0: float, y1: float, width: float) -> list[t
 
 
 def _hidden(
-    x: float, y: float, width: float, across: np.ndarray, up: np.ndarray, taken: list[tuple[float, float, float]]
+    place: tuple[float, float, float], points: tuple[np.ndarray, np.ndarray], taken: list[tuple[float, float, float]]
 ) -> float:
-    """How many points a label at (x, y) would lie on; leaving the axes or meeting another label counts as all of them."""
-    points = ((across > x) & (across < x + width) & (up > y) & (up < y + LINE)).sum()
+    """How many points a label (x, y, width) would lie on; outside the axes or on another label: as many as all."""
+    (x, y, width), (across, up) = place, points
+    on = int(((across > x) & (across < x + width) & (up > y) & (up < y + LINE)).sum())
     outside = x < 0.005 or x + width > 1.05 or y < 0 or y + LINE > 1.02
     meets = any(x < x2 + w2 and x2 < x + width and abs(y - y2) < LINE for x2, y2, w2 in taken)
-    return float(points) + len(across) * (outside + meets)
+    return on + len(across) * (outside + meets)
 
 
 def _margins(top: Axes, side: Axes, x: np.ndarray, y: np.ndarray, region: np.ndarray) -> None:
-    """Stacked by region where there is one; a column of equal values gets one bar."""
+    """Stacked by region where there is one."""
     names = style.region_order(region) if len(region) else []
     colours = [style.REGION_COLOURS.get(name, style.OTHER) for name in names] or [style.FAINT]
-    for axes, values, way in ((top, x, "vertical"), (side, y, "horizontal")):
+    ways: tuple[Literal["vertical", "horizontal"], ...] = ("vertical", "horizontal")
+    for axes, values, way in zip((top, side), (x, y), ways, strict=True):
         groups = [values[region == name] for name in names] if names else [values]
         axes.hist(groups, bins=50, stacked=True, color=colours, orientation=way, linewidth=0)
         axes.axis("off")
@@ -311,6 +310,6 @@ def _legend(axes: Axes, key: Key, placed: np.ndarray) -> None:
         Line2D([], [], marker="o", ls="", ms=5, color=colour, label=f"{word} ({n:,})") for word, colour, n in coloured
     ]
     axes.legend(
-        handles=marks if words else marks[::-1], title=key.name, loc="lower left", bbox_to_anchor=(-0.1, -0.1), borderpad=0,
-        labelspacing=0.2, handletextpad=0.2, alignment="left",
+        handles=marks if words else marks[::-1], title=key.name, loc="lower left", bbox_to_anchor=(-0.1, -0.1),
+        borderpad=0, labelspacing=0.2, handletextpad=0.2, alignment="left",
     )  # fmt: skip

@@ -115,7 +115,7 @@ def _array(values: np.ndarray, dtype: str) -> dict[str, str]:
 
 
 def _box(name: str, box: Box, values: np.ndarray, n: int) -> dict[str, Any]:
-    """The frame, and its name beside it: hard at the lower end, the others at the upper; inside where there is no room."""
+    """The frame, and its name beside it: hard at the lower end, the rest at the upper; inside if there is no room."""
     low, high = values.min(), values.max()
     room = box.x1 < low + 0.6 * (high - low)
     lower = name == "hard"

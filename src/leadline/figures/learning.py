@@ -141,7 +141,8 @@ def spark(gold_probability: np.ndarray) -> str:
     )
     return (
         f'<svg class="spark" role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        f'aria-label="gold probability per epoch: {said}"><rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" '
+        f'aria-label="gold probability per epoch: {said}">'
+        f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" '
         f'fill="none" stroke="#d5d5d5"/><path d="M1 {height / 2}H{width - 1}" stroke="#bbbbbb" stroke-dasharray="2 2"/>'
         f'<path d="{" ".join(pieces)}" fill="none" stroke="{VALIDATION}" stroke-width="1.4"/>{dots}</svg>'
     )

@@ -15,7 +15,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib
 import numpy as np
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 REGION_COLOURS = {"easy": "#3b82c4", "ambiguous": "#f0a830", "hard": "#5b0f3c", "none": "#d3d3d3"}
 REGION_WORDS = {"easy": "easy to learn", "ambiguous": "ambiguous", "hard": "hard to learn", "none": "none of these"}
-CLASS_COLOURS = ("#2b2171", "#8ccbe8", "#cc6677", "#117733", "#7d1f4d", "#3fa796")
+CLASS_COLOURS = ("#2b2171", "#7cc3e4", "#c95f70", "#117733", "#861f52", "#3fae9c")
 OTHER = "#d3d3d3"
 INK, FAINT, PAPER = "#222222", "#767676", "#ffffff"
 SEQUENCE = ListedColormap(  # lightness rises all the way; without the yellow end, which white paper swallows
@@ -42,7 +42,7 @@ SHARES = "Blues"
 FONTS = "'DejaVu Sans', Verdana, Arial, sans-serif"
 RASTER_ABOVE = 1500  # a picture of more points than this carries them as pixels: an SVG of 20,000 circles is 2 MB
 
-SETTINGS = {
+SETTINGS: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
