@@ -186,6 +186,23 @@ def test_a_text_that_ends_in_the_pad_token_is_pooled_alike_everywhere(checkpoint
     mixer.close()
 
 
+@pytest.mark.parametrize("side", ["left", "right"])
+@decoder
+def test_a_text_without_tokens_is_no_crash(checkpoints: dict[str, Path], family: str, side: str) -> None:
+    model, tokenizer = models.load(str(checkpoints[family]), CLASSES)
+    model.eval()
+    tokenizer.padding_side = side
+    text = encoder(model, tokenizer)
+    assert tokenizer("")["input_ids"] == []
+    with torch.no_grad():
+        alone = model(**text.collate(text.encode([{"text": ""}]))).logits
+        together = model(**text.collate(text.encode([{"text": t} for t in ("", TEXTS[0], "")]))).logits
+    assert alone.isfinite().all() and together.isfinite().all()
+    if side == "right":  # padded left, transformers reads it at a position of padding
+        torch.testing.assert_close(together[[0, 2]], alone.expand(2, -1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(together[1:2], one_by_one(model, tokenizer, TEXTS[:1]), atol=1e-5, rtol=0)
+
+
 def test_a_tokenizer_without_any_special_token_gets_a_pad_token(tmp_path: Path) -> None:
     tokenizer = bytelevel()
     config = transformers.GPT2Config(

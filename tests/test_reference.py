@@ -65,7 +65,6 @@ def test_the_page_on_training_explains_every_key_with_its_default(maker: ModuleT
     told = {key: (code or words).strip() for key, code, words, _ in rows}
     keys = {key: default for key, default, _ in maker.recipe_keys()}
     assert told == keys
-    assert all(len(meaning) > 10 for *_, meaning in rows)
 
 
 def fragments() -> list[Any]:

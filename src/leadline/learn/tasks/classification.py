@@ -29,12 +29,18 @@ class TextEncoder:
         if not rows:
             return []
         encoded = self.tokenizer(*texts, truncation=True, max_length=self.max_length, return_attention_mask=False)
-        names = [name for name in encoded if name in ("input_ids", "token_type_ids")]
-        return [[{name: np.asarray(encoded[name][i], dtype=np.int32) for name in names}] for i in range(len(rows))]
+        blank = {name: value for name, value in self._blank.items() if name in encoded}
+        return [  # a decoder's tokenizer makes nothing of an empty text: one pad token
+            [{name: np.asarray(encoded[name][i] or [value], dtype=np.int32) for name, value in blank.items()}]
+            for i in range(len(rows))
+        ]
 
     def collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        blank = {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
-        return pad([row[0] for row in rows], blank, self.tokenizer.padding_side, self.positions)
+        return pad([row[0] for row in rows], self._blank, self.tokenizer.padding_side, self.positions)
+
+    @property
+    def _blank(self) -> dict[str, int]:
+        return {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": self.tokenizer.pad_token_type_id}
 
 
 @dataclass(frozen=True)
