@@ -5,7 +5,8 @@
 Opens the page of `figures.interactive_map`, with every score of a simulated run, in a headless Chromium and measures
 there: the first draw, a change of colour, a zoom, movements while panning and hovering, a box selection. In the same
 run the plain plotly way (one scattergl trace with a hover text per point, `Figure.to_html`) does what it can of it.
-Times are to the second animation frame after the work, so the picture is on the screen.
+Times are to the second animation frame after the work, so the picture is on the screen. Without a graphics processor
+most of a time is drawing in software; `script`, the part on the main thread, is what stays where there is one.
 Writes bench/results/map_100k.json.
 """
 
@@ -43,7 +44,7 @@ RENDERER = """() => {
 }"""
 MOVES = 20
 HOME = (0, 0.4, 0, 1)
-ZOOM = """await Plotly.relayout(document.getElementById("plot"), {"xaxis.range": [%s, %s], "yaxis.range": [%s, %s]})"""
+ZOOM = """{"xaxis.range": [%s, %s], "yaxis.range": [%s, %s]}"""
 
 
 def simulated(n: int, seed: int = 0) -> tuple[pl.DataFrame, list[str]]:
@@ -81,17 +82,21 @@ def first_draw(page: Page, url: str, ready: str) -> float:
     return page.evaluate(f"async () => {{ {SHOWN} return performance.now(); }}")
 
 
-def timed(page: Page, work: str) -> float:
-    return page.evaluate(
-        f"async () => {{ const start = performance.now(); {work}; {SHOWN} return performance.now() - start; }}"
-    )
+def timed(page: Page, prepare: str, work: str) -> tuple[float, float]:
+    """Milliseconds until the work is on the screen, and until its call returns: script, and waiting for the drawing."""
+    shown, script = page.evaluate(f"""async () => {{
+      const plot = document.getElementById("plot"); {prepare};
+      const start = performance.now(), drawn = {work}, script = performance.now() - start;
+      await drawn; {SHOWN} return [performance.now() - start, script]; }}""")
+    return shown, script
+
+
+def relayout(page: Page, change: str) -> tuple[float, float]:
+    return timed(page, "", f"Plotly.relayout(plot, {change})")
 
 
 def per_move(page: Page, moves: list[tuple[float, float]]) -> tuple[float, float]:
-    """Milliseconds per mouse movement until it is on the screen, and how many of them are script on the main thread.
-
-    Where there is no graphics processor nearly all of the first is drawing in software; the second stays with one.
-    """
+    """Milliseconds per mouse movement until it is on the screen, and how many of them are script on the main thread."""
     cdp = page.context.new_cdp_session(page)
     cdp.send("Performance.enable")
     before, start = script_seconds(cdp), page.evaluate("() => performance.now()")
@@ -115,7 +120,7 @@ def area_of(page: Page) -> tuple[float, float, float, float]:
 
 
 def pan(page: Page) -> tuple[float, float]:
-    timed(page, "await Plotly.relayout(document.getElementById('plot'), {dragmode: 'pan'})")
+    relayout(page, "{dragmode: 'pan'}")
     left, top, width, height = area_of(page)
     x, y = left + width / 2, top + height / 2
     page.mouse.move(x, y)
@@ -123,8 +128,8 @@ def pan(page: Page) -> tuple[float, float]:
     found = per_move(page, [(x + 4 * k, y + 2 * k) for k in range(1, MOVES + 1)])
     page.mouse.up()
     page.wait_for_timeout(500)
-    timed(page, "await Plotly.relayout(document.getElementById('plot'), {dragmode: 'select'})")
-    timed(page, ZOOM % HOME)
+    relayout(page, "{dragmode: 'select'}")
+    relayout(page, ZOOM % HOME)
     return found
 
 
@@ -152,38 +157,46 @@ def select(page: Page) -> tuple[float, int]:
     return milliseconds, n
 
 
-def measure_ours(page: Page, url: str, repeats: int, names: list[str], shots: Path | None) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "first_draw": [first_draw(page, url, "document.body.dataset.drawn") for _ in range(repeats)]
-    }
+Found = dict[str, list[float]]
+
+
+def measure_ours(page: Page, url: str, names: list[str], shots: Path | None) -> Found:
+    found: Found = {"first_draw": [first_draw(page, url, "document.body.dataset.drawn")]}
     if shots:
         page.screenshot(path=str(shots / "map_100k.png"))
-    found["colour"] = [
-        timed(page, f"""const menu = document.getElementById("colour"); menu.value = "{name}";
-          const drawn = new Promise(done => document.getElementById("plot").once("plotly_afterplot", done));
-          menu.dispatchEvent(new Event("change")); await drawn""")
-        for name in names
-    ]  # fmt: skip
-    found |= measure_moves(page, repeats)
-    picked = [select(page) for _ in range(repeats)]
-    found["select"], found["selected"] = [p[0] for p in picked], picked[0][1]
+    for name in names:
+        choose = f'const menu = document.getElementById("colour"); menu.value = "{name}"'
+        change = (
+            'new Promise(done => { plot.once("plotly_afterplot", done); menu.dispatchEvent(new Event("change")); })'
+        )
+        add(found, "colour", timed(page, choose, change))
+    measure_moves(page, found)
+    milliseconds, n = select(page)
     if shots:
         page.screenshot(path=str(shots / "map_100k_after.png"))
+    return found | {"select": [milliseconds], "selected": [n]}
+
+
+def measure_plain(page: Page, url: str) -> Found:
+    found: Found = {"first_draw": [first_draw(page, url, "window.made && document.querySelector('#plot .nsewdrag')")]}
+    measure_moves(page, found)
     return found
 
 
-def measure_moves(page: Page, repeats: int) -> dict[str, Any]:
-    zooms = [timed(page, ZOOM % corner) for _ in range(repeats) for corner in ((0.1, 0.2, 0.4, 0.6), HOME)]
-    pans, hovers = ([move(page) for _ in range(repeats)] for move in (pan, hover))
-    found: dict[str, Any] = {"zoom": zooms}
-    for name, pairs in (("pan", pans), ("hover", hovers)):
-        found[f"{name}_per_move"], found[f"{name}_script"] = [p[0] for p in pairs], [p[1] for p in pairs]
-    return found
+def measure_moves(page: Page, found: Found) -> None:
+    for corner in ((0.1, 0.2, 0.4, 0.6), HOME):
+        add(found, "zoom", relayout(page, ZOOM % corner))
+    add(found, "pan", pan(page))
+    add(found, "hover", hover(page))
 
 
-def measure_plain(page: Page, url: str, repeats: int) -> dict[str, Any]:
-    ready = "window.made && document.querySelector('#plot .nsewdrag')"
-    return {"first_draw": [first_draw(page, url, ready) for _ in range(repeats)]} | measure_moves(page, repeats)
+def add(found: Found, name: str, measured: tuple[float, float]) -> None:
+    for key, value in zip((name, f"{name}_script"), measured, strict=True):
+        found.setdefault(key, []).append(value)
+
+
+def merged(rounds: list[Found]) -> Found:
+    return {name: [value for found in rounds for value in found.get(name, [])] for name in rounds[0]}
 
 
 def line(name: str, ours: list[float], theirs: list[float] | None) -> str:
@@ -222,8 +235,11 @@ def main() -> None:
             urls[name] = path.as_uri()
         browser = play.chromium.launch(executable_path=browser_path, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
-        result["ours"] = measure_ours(page, urls["ours"], given.repeats, names, given.screenshots)
-        result["plain"] = measure_plain(page, urls["plain"], given.repeats)
+        ours, theirs = [], []
+        for k in range(given.repeats):  # in turns, so that both meet the same load of the machine
+            ours.append(measure_ours(page, urls["ours"], names[k :: given.repeats], given.screenshots))
+            theirs.append(measure_plain(page, urls["plain"]))
+        result["ours"], result["plain"] = merged(ours), merged(theirs)
         here = {"browser": f"Chromium {browser.version}", "webgl": page.evaluate(RENDERER), "load": os.getloadavg()[0]}
         result["machine"] = machine() | here | {"plotly": version("plotly")}
         browser.close()
@@ -239,18 +255,11 @@ def report(result: dict[str, Any]) -> None:
     print(f"{here['cpu']}, {here['cores']} cores, load {here['load']:.1f}")
     print(f"{'milliseconds, median':28} {'this map':52} plain plotly (1 colour, no menu)")
     print(f"{'file, MB':28} {size['ours']:7.1f} {'':44} {size['plain']:7.1f}")
-    for name in (
-        "first_draw",
-        "colour",
-        "zoom",
-        "pan_per_move",
-        "pan_script",
-        "hover_per_move",
-        "hover_script",
-        "select",
-    ):
+    for name in (name for name in ours if name != "selected"):
         print(line(name.replace("_", " "), ours[name], theirs.get(name)))
-    print(f"selected {ours['selected']:,} examples at a time; building the page took {result['build_seconds']:.2f} s")
+    print(
+        f"selected {ours['selected'][0]:,} examples at a time; building the page took {result['build_seconds']:.2f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import re
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer.main
 
@@ -282,6 +282,8 @@ def _type(annotation: Any) -> str:
     origin, inside = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         return " | ".join(map(_type, inside))
+    if origin is Annotated:
+        return _type(inside[0])
     if origin is Literal:
         return " | ".join(map(str, inside))
     if annotation is type(None):

@@ -448,8 +448,8 @@ def test_the_measurement_of_the_map_at_toy_size(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
     result = json.loads((tmp_path / "toy.json").read_text())
     assert result["n"] == 300 and len(result["ours"]["colour"]) == result["columns"]
-    assert {"first_draw", "zoom", "pan_per_move", "hover_per_move"} <= set(result["ours"]) & set(result["plain"])
-    assert 0 < result["ours"]["selected"] < 300
+    assert {"first_draw", "zoom", "pan", "hover", "pan_script"} <= set(result["ours"]) & set(result["plain"])
+    assert 0 < result["ours"]["selected"][0] < 300
 
 
 # --- learning --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -39,13 +39,15 @@ class Comparison:
         return {"runs": self.runs, "agreement": tables, "results": self.results, "notes": self.notes}
 
 
-def compare(runs: Sequence[Run], names: Sequence[str], labels: Literal["same", "ignore"] = "same") -> Comparison:
+def compare(runs: Sequence[Run], names: Sequence[str], labels: str = "same") -> Comparison:
     """One run: do its scores order the examples alike? Several: does each score order them alike in every run?
 
     Runs are joined by id; every training example of the first must be in the others with the same inputs (and label,
     unless `labels="ignore"`), else InputError that counts and names the first. Metrics are compared by their intervals
     only; they say how each run would do on other rows, not whether two runs differ.
     """
+    if labels not in ("same", "ignore"):
+        raise InputError(f"--labels {labels}: choose same or ignore")
     unknown = [
         f"there is no score `{name}`; the scores are {', '.join(SCORES)}" for name in names if name not in SCORES
     ]

@@ -67,19 +67,20 @@ def train(
     resolved, frames = _resolve(recipe, data, overrides, settings)
     runs.check(resolved)
     base = Run(resolved.base.run) if resolved.base else None
-    examples = loading.load(resolved.data, resolved.task, frames, _confusions(base))
+    examples = loading.load(resolved.data, resolved.task, frames, _confusions(resolved, base))
+    _check_metrics(resolved, examples, base)
     key = runs.key(resolved, examples, base)
     path, state = runs.place(resolved, key, name, Path(root))
     if state == "finished":
         tell({"event": "finished before", "path": str(path)})
-        return Run(path)
+        return _pages(Run(path))
     began = time.perf_counter()
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     job = Job.prepare(resolved, examples)
-    run = runs.create(
-        path, resolved, job.examples, {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
-    )
-    with open(path / "metrics.jsonl", "w", encoding="utf-8") as file:
+    noted = {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
+    run, lock = runs.create(resolved, job.examples, noted, key, name, Path(root))
+    path = run.path
+    with lock, open(path / "metrics.jsonl", "w", encoding="utf-8") as file:
         log = Log(file, tell)
         extra = job.experiments() if check else []
         fit = job.fit(run.path, log)
@@ -91,11 +92,19 @@ def train(
         inference = _evaluate_splits(job, run)
         _views(run, resolved.record is not None, [*extra], log)
         log({"event": "end", "steps": steps, **notes.costs(began, trained, inference, fit.seen)})
-    run = Run(path)  # read anew: everything is there now
-    runs.write_text(path / "model" / "README.md", report.model_card(run))
-    if resolved.record is not None:
-        runs.write_text(path / "references.bib", report.references(run))
-    report.write(run)
+        (path / runs.LOCK).unlink()
+    return _pages(Run(path))  # read anew: everything is there now
+
+
+def _pages(run: Run) -> Run:
+    """Model card, references and report of a finished run, where they are missing: a view that failed is made again."""
+    card, references = run.path / "model" / "README.md", run.path / "references.bib"
+    if not card.is_file():
+        runs.write_text(card, report.model_card(run))
+    if not references.is_file() and (run.path / "signals").is_dir():
+        runs.write_text(references, report.references(run))
+    if not (run.path / "report.html").is_file():
+        report.write(run)
     return run
 
 
@@ -120,13 +129,31 @@ def _resolve(
     return recipes.load(recipes.quick(recipes.DATAFRAME, **settings), overrides), frames
 
 
-def _confusions(base: Run | None) -> np.ndarray | None:
+def _confusions(recipe: Recipe, base: Run | None) -> np.ndarray | None:
     """(K, K) counts of the base run's validation predictions, label by prediction: what by-confusion flips copy."""
-    if base is None:
+    if base is None or recipe.data.corrupt is None or recipe.data.corrupt.kind != "by-confusion":
         return None
+    if not base.classes:
+        raise InputError(f"{base.path}: a regression has no confusions to copy (data.corrupt: by-confusion)")
     table, index = base.predictions("validation"), {name: k for k, name in enumerate(base.classes)}
     labels, predicted = ([index[v] for v in table[column].to_list()] for column in ("label", "predicted"))
     return metrics_room.confusion(np.array(labels), np.array(predicted), len(base.classes))
+
+
+def _check_metrics(recipe: Recipe, examples: Examples, base: Run | None) -> None:
+    """What only the data can tell of the recipe's names: which metrics exist, whether the base has the same classes."""
+    if recipe.data.corrupt and recipe.data.corrupt.kind == "by-confusion" and base and base.classes != examples.classes:
+        raise InputError(
+            f"{base.path}: its classes are {', '.join(base.classes)}, those here {', '.join(examples.classes)}"
+        )
+    k = len(examples.classes)
+    answers = np.full((k, k), 1 / k) if k else np.arange(3.0)
+    labels = np.eye(k) if examples.soft else np.arange(k) if k else np.arange(3.0)
+    if recipe.evaluate.metrics != "auto":
+        metrics_room.metrics(labels, answers, examples.classes, recipe.evaluate.metrics)
+    stopping = recipe.training.early_stopping
+    if stopping is not None and stopping.metric != "loss":
+        metrics_room.metrics(labels, answers, examples.classes, [stopping.metric])
 
 
 @dataclass
@@ -305,13 +332,17 @@ def evaluate(
             raise InputError(
                 f"{path}: this run has no model (an import, or somebody else's loop); evaluate a checkpoint"
             )
-        recipe, checkpoint, classes = run.recipe, path / "model", run.classes
+        columns = recipes.quick("", **settings)["data"] | {"train": run.recipe.data.train}  # other names in a new file
+        recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update=columns)})
+        checkpoint, classes = path / "model", run.classes
         examples = run.examples if data is None else None
     else:
         if data is None:
             raise InputError(f"{path}: a plain checkpoint needs --data FILE (and --text, --label for its columns)")
-        recipe = recipes.load(recipes.quick(str(data), model=str(model), **settings))
-        checkpoint, classes, examples = path, models.classes_of(path), None
+        classes = models.classes_of(path)
+        task = "classification" if classes else "regression"
+        recipe = recipes.load(recipes.quick(str(data), model=str(model), task=task, **settings))
+        checkpoint, examples = path, None
     if examples is None:
         examples = loading.load_one(data, recipe.data, recipe.task, classes, split)
     if split not in examples.splits:
@@ -320,7 +351,7 @@ def evaluate(
 
 
 def _evaluate(recipe: Recipe, part: Examples, precision: str, asked: str | Sequence[str]) -> Evaluation:
-    network, tokenizer = models.load(recipe.model, part.classes, max_length=recipe.training.max_length)
+    network, tokenizer = models.load(recipe.model, part.classes, max_length=recipe.training.max_length, new_head=False)
     length = models.max_tokens(network, tokenizer, recipe.training.max_length)
     encoder = TextEncoder(tokenizer, part.inputs, length, models.takes_positions(network))
     task: Task = Classification(encoder) if part.classes else Regression(encoder)

@@ -6,13 +6,15 @@ Names of scores and detectors are not checked here (they live in rooms below): `
 
 from __future__ import annotations
 
+import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from leadline.errors import InputError, all_at_once, nearest
 
@@ -20,22 +22,37 @@ FORMAT = 1
 DATAFRAME = "<dataframe>"  # what `data.train` says when the rows came as an object, not as a file
 
 # Keys of format 1 that belong to capabilities this version does not have. Refused by name, never ignored.
-RESERVED = {
-    "select": "use `leadline select RUN --keep … -o FILE` and train on that file",
-    "curriculum": "curricula come with a later version",
-    "mixup": "mixup comes with a later version",
-    "data.positive_class": "resampling comes with a later version",
-    "data.positive_fraction": "resampling comes with a later version",
-    "data.total": "resampling comes with a later version",
-    "data.null_input": "PVI comes with a later version",
-    "loss.example_weights": "weights from a score come with a later version; use `data.weight` for a column",
-    "training.steps": "equal steps for subsets come with a later version",
-    "training.checkpoint_minutes": "checkpoints come with a later version",
-    "record.under_mixup": "mixup comes with a later version",
-    "record.checkpoints": "probes come with a later version",
-    "evaluate.ood": "out-of-distribution tests come with a later version",
-    "evaluate.features": "saved features come with a later version",
+LATER = "comes with a later version"
+RESERVED: dict[str, tuple[Any, str]] = {  # key: (the value that asks for nothing, what to do instead)
+    "select": (None, "use `leadline select RUN --keep … -o FILE` and train on that file"),
+    "curriculum": (None, f"a curriculum {LATER}"),
+    "mixup": (None, f"mixup {LATER}"),
+    "data.positive_class": (None, f"resampling {LATER}"),
+    "data.positive_fraction": (None, f"resampling {LATER}"),
+    "data.total": (None, f"resampling {LATER}"),
+    "data.null_input": (False, f"PVI {LATER}"),
+    "base.max_epochs": (None, f"what reads a base's epochs {LATER}"),
+    "base.skip_epochs": (0, f"what reads a base's epochs {LATER}"),
+    "base.labels": ("same", f"what joins a base's rows {LATER}"),
+    "base.regions": (None, f"what reads a base's regions {LATER}"),
+    "loss.example_weights": (None, f"weights from a score {LATER}; use `data.weight` for a column"),
+    "training.steps": (None, f"equal steps for subsets {LATER}"),
+    "training.checkpoint_minutes": (10, f"checkpoints {LATER}"),
+    "record.under_mixup": ("auto", f"mixup {LATER}"),
+    "record.checkpoints": (None, f"probes {LATER}"),
+    "evaluate.ood": ([], f"out-of-distribution tests {LATER}"),
+    "evaluate.features": (None, f"saved features {LATER}"),
 }
+
+
+def _written(value: Any) -> Any:
+    """A name that looks like a number or a truth value, as it was written: class 1, column 7."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int) else value
+
+
+Name = Annotated[str, BeforeValidator(_written)]
 
 
 class Part(BaseModel):
@@ -66,15 +83,15 @@ class Data(Part):
     train: str
     validation: str | float | None = 0.1
     test: str | None = None
-    id: str | None = None
-    text: str | list[str] = "text"
-    label: str | None = "label"
-    label_distribution: str | list[str] | None = None
-    weight: str | None = None
-    group: str | None = None
+    id: Name | None = None
+    text: Name | list[Name] = "text"
+    label: Name | None = "label"
+    label_distribution: Name | list[Name] | None = None
+    weight: Name | None = None
+    group: Name | None = None
     sample: Sample | None = None
     corrupt: Corrupt | None = None
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
 
     @field_validator("validation")
     @classmethod
@@ -122,14 +139,17 @@ class Training(Part):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     early_stopping: EarlyStopping | None = None
     log_every: int = Field(20, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Loss(Part):
     name: Literal["cross-entropy"] = "cross-entropy"
-    weighted_class: str | None = None
+    weighted_class: Name | None = None
     gamma: float = Field(1.0, gt=0)
-    class_weights: Literal["balanced", "effective"] | dict[str, float] | None = None
+    class_weights: Literal["balanced", "effective"] | dict[str, Weight] | None = None
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     focal_gamma: float | None = Field(None, ge=0)
 
@@ -147,8 +167,9 @@ class Record(Part):
     def fractions_are_snapshots(self) -> Record:
         if self.every < 1 and self.mode == "online":
             self.mode = "snapshot"  # within an epoch not every row has been met online
-        elif self.every > 1 and self.every != int(self.every):
-            raise ValueError("`every` is a fraction of an epoch or a whole number of epochs")
+        whole = 1 / self.every if self.every < 1 else self.every
+        if abs(whole - round(whole)) > 0.04:  # 0.33 is a third
+            raise ValueError("`every` is a whole number of epochs, or a whole part of one: 1/2, 1/3, 1/4, …")
         return self
 
 
@@ -162,7 +183,6 @@ class Base(Part):
     """An earlier run whose signals later keys read (`corrupt: {kind: by-confusion}`)."""
 
     run: str
-    labels: Literal["same", "ignore"] = "same"
 
 
 class Recipe(Part):
@@ -210,6 +230,21 @@ class Recipe(Part):
         return self.model_dump(mode="json")
 
 
+class Yaml(yaml.SafeLoader):
+    """YAML as people mean it: `no` is a class name (only true and false are truth values), 2e-5 is a number."""
+
+    yaml_implicit_resolvers = {
+        first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:bool"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+Yaml.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
     """A recipe from a YAML file or a mapping, with `key.path=value` overrides applied.
 
@@ -217,7 +252,7 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     """
     where = "recipe" if isinstance(source, Mapping) else str(source)
     document = dict(source) if isinstance(source, Mapping) else _read(Path(source))
-    document = json.loads(json.dumps(document, default=str))  # a deep copy of plain values
+    document = copy.deepcopy(document)
     document.pop("run", None)  # what a finished run adds to its own recipe.yaml: versions, device, key
     for override in overrides:
         _set(document, override)
@@ -225,7 +260,9 @@ def load(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
         raise InputError(
             f"{where}: format {document['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline"
         )
-    reserved = [f"`{key}`: {advice}" for key, advice in RESERVED.items() if _get(document, key) is not None]
+    document = json.loads(json.dumps(document, default=str))  # keys of mappings are names, whatever YAML made of them
+    asked = {key: _get(document, key) for key in RESERVED}
+    reserved = [f"`{key}`: {RESERVED[key][1]}" for key, value in asked.items() if value not in (None, RESERVED[key][0])]
     if reserved:
         raise all_at_once(f"{where}: not in this version of leadline", reserved)
     for key in RESERVED:
@@ -240,7 +277,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such recipe file")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
@@ -253,14 +290,9 @@ def _set(document: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise InputError(f"--set {override}: write KEY=VALUE, for example --set training.epochs=3")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=Yaml)
     except yaml.YAMLError:
         value = text
-    if isinstance(value, str):
-        try:
-            value = float(value)  # YAML 1.1 reads 2e-5 as text
-        except ValueError:
-            pass
     *parents, last = key.split(".")
     for name in parents:
         inner = document.setdefault(name, {})
@@ -344,9 +376,9 @@ def quick(
     for key, value in given.items():
         if value is None:
             continue
-        if key in Data.model_fields:
+        if key in Data.model_fields and key != "seed":
             document["data"][key] = value
-        elif key in Training.model_fields and key != "seed":
+        elif key in Training.model_fields:
             document.setdefault("training", {})[key] = value
         elif key in Recipe.model_fields:
             document[key] = value

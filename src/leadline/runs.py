@@ -6,16 +6,17 @@ A run is a directory and everything else is a view of it. A minimal run (an impo
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ import yaml
 from leadline import evaluate, signals
 from leadline import scores as scores_room
 from leadline.data.examples import SPLITS, Examples, fingerprint
+from leadline.data.write import write_table
 from leadline.errors import InputError, nearest
 from leadline.recipe import Recipe, load
 from leadline.scores import regions
@@ -79,7 +81,13 @@ class Run:
     @cached_property
     def _document(self) -> dict[str, Any]:
         path = self.path / "recipe.yaml"
-        return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            document = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: damaged: {' '.join(str(error).split())}") from None
+        if not isinstance(document, dict):
+            raise InputError(f"{path}: damaged: a recipe is a YAML mapping")
+        return document
 
     @cached_property
     def recipe(self) -> Recipe | None:
@@ -93,7 +101,14 @@ class Run:
 
     @cached_property
     def examples(self) -> Examples:
-        return Examples.read(self.path / "examples.parquet")
+        examples = Examples.read(self.path / "examples.parquet")
+        first = signals.period_path(self.path / "signals", 1)
+        recorded = tuple(signals.read_period(first).metadata.get("classes", ())) if first.is_file() else ()
+        if not recorded or recorded == examples.classes:
+            return examples
+        if examples.named or not set(examples.table["_label"].cast(pl.String)) <= set(recorded):
+            raise InputError(f"{self.path}: signals/ and examples.parquet name different classes")
+        return replace(examples, classes=recorded)  # the order of the logits
 
     @cached_property
     def train(self) -> Examples:
@@ -142,7 +157,15 @@ class Run:
         path = self.path / "metrics.jsonl"
         if not path.is_file():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        events = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                if number < len(lines):
+                    raise InputError(f"{path}, line {number}: damaged; it is not a line of JSON") from None
+        return events  # a last line that a kill has cut is passed over
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         return [event for event in self.metrics if event.get("event") == kind]
@@ -151,14 +174,20 @@ class Run:
     def results(self) -> dict[str, dict[str, dict[str, float]]]:
         """{split: {metric: {value, low, high, n}}}"""
         path = self.path / "results.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise InputError(f"{path}: damaged ({error}); `leadline evaluate` measures again") from None
 
     def predictions(self, split: str = "test") -> pl.DataFrame:
         path = self.path / "predictions" / f"{split}.parquet"
         if not path.is_file():
             have = sorted(p.stem for p in (self.path / "predictions").glob("*.parquet"))
             raise InputError(f"{self.path}: no predictions for `{split}`; it has: {', '.join(have) or 'none'}")
-        return pl.read_parquet(path)
+        try:
+            return pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{path}: damaged ({error})") from None
 
     def has_predictions(self, split: str) -> bool:
         return (self.path / "predictions" / f"{split}.parquet").is_file()
@@ -236,39 +265,71 @@ def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[P
     """
     if name is not None:
         path = Path(name) if os.sep in name else root / name
-        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        if not path.exists() or (path.is_dir() and not any(p.name != LOCK for p in path.iterdir())):
             return path, "new"
         if _key_of(path) != run_key:
             raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
         return path, _state(path)
     stem = f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
-    number = 1
-    while (root / f"{stem}-{number}").exists():
-        if _key_of(root / f"{stem}-{number}") == run_key:
-            return root / f"{stem}-{number}", _state(root / f"{stem}-{number}")
-        number += 1
+    taken = {int(p.name[len(stem) + 1 :]): p for p in root.glob(f"{stem}-*") if p.name[len(stem) + 1 :].isdigit()}
+    for _, path in sorted(taken.items()):
+        if _key_of(path) == run_key:
+            return path, _state(path)
+    number = next(n for n in range(1, len(taken) + 2) if n not in taken)
     return root / f"{stem}-{number}", "new"
 
 
-def create(path: Path, recipe: Recipe, examples: Examples, about: Mapping[str, Any]) -> Run:
-    """The directory with recipe.yaml and examples.parquet. What an unfinished run of the same key left is removed."""
-    if path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
-    write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
-    examples.write(path / "examples.parquet")
-    return Run(path)
+def create(
+    recipe: Recipe, examples: Examples, about: Mapping[str, Any], run_key: str, name: str | None, root: Path
+) -> tuple[Run, TextIO]:
+    """Claims the directory and writes recipe.yaml and examples.parquet; returns the run and its lock, to be closed.
+
+    What an unfinished run of the same key left is removed. Two processes never share a directory: a name that another
+    takes first is passed over, and a run that another process is training is an InputError.
+    """
+    while True:
+        path, state = place(recipe, run_key, name, root)
+        if state == "finished":
+            raise InputError(f"{path}: another process has just finished this run")
+        try:
+            path.mkdir(parents=True, exist_ok=path.exists() and (state == "unfinished" or name is not None))
+        except FileExistsError:
+            continue
+        lock = _locked(path)
+        for left in path.iterdir():
+            if left.name != LOCK:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
+        examples.write(path / "examples.parquet")
+        return Run(path), lock
+
+
+LOCK = ".lock"  # held while a process trains the run; goes with the process, however it ends
+
+
+def _locked(path: Path) -> TextIO:
+    lock = (path / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InputError(
+            f"{path}: another process is training this run; wait for it, or choose another --name"
+        ) from None
+    return lock
 
 
 def _key_of(path: Path) -> str | None:
-    recipe = path / "recipe.yaml"
-    if not recipe.is_file():
-        return None
-    return (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get("run", {}).get("key")
+    try:
+        document = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+        return document["run"]["key"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return None  # no run of ours, or one whose recipe is damaged: never taken for the run that is asked for
 
 
 def _state(path: Path) -> State:
-    return "finished" if Run(path).finished else "unfinished"
+    whole = (path / "examples.parquet").is_file()
+    return "finished" if whole and Run(path).finished else "unfinished"
 
 
 def _data_name(recipe: Recipe) -> str:
@@ -329,18 +390,21 @@ def plain(value: Any) -> Any:
 def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
     """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
     table = suspects.join(with_ids(run.train.table, suspects.columns), on="id", how="left", maintain_order="left")
-    partial = run.path / "suspects.csv.partial"
-    table.select(pl.exclude(pl.List(pl.Float64))).write_csv(partial)
-    os.replace(partial, run.path / "suspects.csv")
+    write_table(run.path / "suspects.csv", table)
 
 
 def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFrame:
     """`id` and the source columns of a table of examples; a column whose name is taken becomes `source_<name>`."""
-    columns = [pl.col("_id").alias("id")]
-    for name in table.columns:
-        if name.startswith("_") or (name == "id" and (table[name].cast(pl.String) == table["_id"]).all()):
+    sources = [name for name in table.columns if not name.startswith("_")]
+    columns, used = [pl.col("_id").alias("id")], {*taken, *sources, "id"}
+    for name in sources:
+        if name == "id" and (table[name].cast(pl.String) == table["_id"]).all():
             continue
-        columns.append(pl.col(name).alias(f"source_{name}" if name in taken else name))
+        alias = name
+        while alias in taken or (alias != name and alias in used):
+            alias = f"source_{alias}"
+        used.add(alias)
+        columns.append(pl.col(name).alias(alias))
     return table.select(columns)
 
 

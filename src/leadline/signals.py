@@ -303,7 +303,7 @@ def read_period(path: Path) -> Period:
 
 def read_periods(directory: Path) -> tuple[Period, ...]:
     """All whole periods of a signals directory in order; a gap in the numbers is an error."""
-    paths = sorted(directory.glob("epoch_*.arrow"))
+    paths = sorted(directory.glob("epoch_*.arrow"), key=lambda path: (len(path.name), path.name))  # 1000 after 999
     for number, path in enumerate(paths, start=1):
         if path.name != period_path(directory, number).name:
             raise InputError(f"{directory}: {period_path(directory, number).name} is missing, later epochs are there")

@@ -69,14 +69,20 @@ def main() -> None:
             raise
         print(f"leadline: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
-    except MemoryError:
+    except Exception as error:
         if debug:
             raise
-        print("leadline: out of memory; try a smaller training.micro_batch or training.max_length", file=sys.stderr)
+        print(f"leadline: {_told(error)}", file=sys.stderr)
         sys.exit(1)
-    except OSError as error:
-        if debug:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"leadline: {where}{error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+
+
+def _told(error: Exception) -> str:
+    """One line for what is no mistake of the user's: the machine's limits, and ours."""
+    line = " ".join(str(error).split())[:300]
+    if isinstance(error, MemoryError) or "OutOfMemory" in type(error).__name__ or "t allocate memory" in line:
+        return "out of memory; try a smaller training.micro_batch or training.max_length"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    return (
+        f"unexpected {type(error).__name__}: {line}\nRun it again with --debug for the traceback, and report it please"
+    )

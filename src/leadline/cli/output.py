@@ -85,21 +85,17 @@ def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     if not splits:
         return
     overall = list(dict.fromkeys(name for split in splits for name in results[split] if "[" not in name))
-    counts = {split: next(iter(results[split].values()))["n"] for split in splits}
+    counts = {split: max(metric["n"] for metric in results[split].values()) for split in splits}
     rows = [[name, *(interval(results[split].get(name, {})) for split in splits)] for name in overall]
     print_table("value [95 % bootstrap interval]", ["metric", *(f"{s} (n = {counts[s]:,})" for s in splits)], rows)
     last = results[splits[-1]]
-    classes = [name[3:-1] for name in last if name.startswith("f1[")]
-    if classes:
+    shown = [metric for metric in ("precision", "recall", "f1") if any(name.startswith(f"{metric}[") for name in last)]
+    if shown:
+        classes = [name[len(shown[0]) + 1 : -1] for name in last if name.startswith(f"{shown[0]}[")]
         per_class = [
-            [
-                name,
-                *(interval(last[f"{metric}[{name}]"]) for metric in ("precision", "recall", "f1")),
-                last[f"f1[{name}]"]["n"],
-            ]
-            for name in classes
+            [c, *(interval(last.get(f"{m}[{c}]", {})) for m in shown), last[f"{shown[0]}[{c}]"]["n"]] for c in classes
         ]
-        print_table(f"per class, {splits[-1]}", ["class", "precision", "recall", "F1", "n"], per_class)
+        print_table(f"per class, {splits[-1]}", ["class", *shown, "n"], per_class)
 
 
 def split_list(values: Sequence[str] | str | None) -> list[str]:

@@ -132,6 +132,7 @@ def compare(
     scores: Annotated[
         str, typer.Option(help="Scores to compare, with commas.")
     ] = "confidence,variability,correctness,forgetting,action_mean,aum,el2n,entropy",
+    labels: Annotated[str, typer.Option(help="same, or ignore: also compare runs whose labels differ.")] = "same",
     json: Json = False,
 ) -> None:
     """Rank agreement of scores, within one run or between runs of the same data; metrics of runs side by side.
@@ -141,14 +142,14 @@ def compare(
     from leadline import comparison, runs
 
     opened = [runs.open(path) for path in paths]
-    found = comparison.compare(opened, split_list(scores))
+    found = comparison.compare(opened, split_list(scores), labels)
     if json:
         print_json(found.to_dict())
         return
-    names = [run.name for run in opened]
+    names = found.runs
     for table in found.agreements:
         rows = [[name, *row] for name, row in zip(table.names, table.spearman.tolist(), strict=True)]
-        print_table(f"Spearman rank agreement of scores: {table.title}", ["", *table.names], rows)
+        print_table(f"Spearman rank agreement of scores: {table.title} (n = {table.n:,})", ["", *table.names], rows)
     for split, metrics in found.results.items():
         rows = [[metric, *(interval(run) if run else "" for run in values)] for metric, values in metrics.items()]
         print_table(f"{split}: value [95 % interval]", ["metric", *names], rows)

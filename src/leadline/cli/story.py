@@ -19,7 +19,7 @@ def demo(
     n: Annotated[int, typer.Option(min=200, help="Training texts.")] = 3000,
     epochs: Annotated[int, typer.Option(min=2, help="Passes over the training data.")] = 4,
 ) -> None:
-    """The whole story on a built-in example with known wrong labels: train, chart, audit, report. Offline.
+    """The whole story on a built-in example with known wrong labels: train, chart, suspect, report. Offline.
 
     Example: leadline demo
     """

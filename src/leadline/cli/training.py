@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -87,7 +88,8 @@ def train(
         print_json({"run": str(run.path), "results": run.results, "seconds": run.events("end")[-1]["seconds"]})
         return
     print_results(run.results)
-    print(f"run     {run.path}\nreport  {run.path / 'report.html'}\nnext    leadline map {run.path} -o map.html")
+    print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
+    print(f"next    leadline map {quote(str(run.path))} -o map.html")
 
 
 def evaluate(

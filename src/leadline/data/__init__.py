@@ -1,4 +1,4 @@
 """Examples: read any source, check, identify, split, corrupt.
 
-Order inside the room: parse · tables · hub · examples · findings · labels · check · split · corruption · load.
+Order inside the room: parse · tables · hub · examples · findings · labels · check · split · corruption · write · load.
 """

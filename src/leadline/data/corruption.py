@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from leadline.errors import InputError
+
 
 def corrupt(
     labels: np.ndarray,
@@ -48,7 +50,8 @@ def _flip_probabilities(confusion: np.ndarray | None, n_classes: int) -> np.ndar
         raise ValueError("by-confusion needs a confusion matrix")
     mass = np.array(confusion, dtype=np.float64)
     if mass.shape != (n_classes, n_classes) or not np.isfinite(mass).all() or (mass < 0).any():
-        raise ValueError(f"a confusion matrix of {n_classes} x {n_classes} counts is needed, not {mass.shape}")
+        what = f"by-confusion needs a base run of the same {n_classes} classes; its confusions are {mass.shape}"
+        raise InputError(f"data.corrupt: {what}")
     np.fill_diagonal(mass, 0.0)
     empty = mass.sum(axis=1) == 0
     mass[empty] = 1.0 - np.eye(n_classes)[empty]

@@ -35,6 +35,7 @@ class Examples:
     classes: tuple[str, ...] = ()  # in the order of the logits; empty for regression
     told: tuple[str, ...] = ()  # what a reader must know: sampled, set apart, corrupted
     sources: dict[str, Any] = field(default_factory=dict)  # {split: {path, sha256, rows}}
+    named: bool = True  # False: the file names no classes, they were read off its labels
 
     def __len__(self) -> int:
         return self.table.height
@@ -127,6 +128,7 @@ class Examples:
             classes=tuple(classes),
             told=tuple(metadata.get("told", ())),
             sources=metadata.get("sources", {}),
+            named="classes" in metadata,
         )
 
 
@@ -218,7 +220,7 @@ def join(run: Examples, data: Examples, labels: str = "same", where: str = "the 
             advice = (
                 "the file was edited, or shuffled without an id column (set data.id)"
                 if what == "inputs"
-                else "the file was relabelled; `base.labels: ignore` accepts that where only inputs matter"
+                else "the file was relabelled"
             )
             raise InputError(
                 f"{where}: {len(differ)} of the run's {len(run)} examples have other {what} there "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from leadline.data import hub, split, tables
 from leadline.data.check import Checked, check
 from leadline.data.corruption import corrupt
 from leadline.data.examples import SPLITS, Examples, with_hashes
+from leadline.data.write import as_text
 from leadline.errors import InputError
 from leadline.recipe import DATAFRAME, Data
 
@@ -192,7 +192,7 @@ def _stack(parts: Mapping[str, pl.DataFrame], classes: tuple[str, ...]) -> pl.Da
     for name in {name for frame in frames for name in frame.columns}:
         kinds = [frame[name].dtype for frame in frames if name in frame.columns]
         if any(kind != kinds[0] for kind in kinds) and not all(kind.is_numeric() for kind in kinds):
-            frames = [frame.with_columns(_text(frame[name])) if name in frame.columns else frame for frame in frames]
+            frames = [frame.with_columns(as_text(frame[name])) if name in frame.columns else frame for frame in frames]
     table = pl.concat(frames, how="diagonal_relaxed").rechunk()
     if "_weight" in table.columns:
         table = table.with_columns(pl.col("_weight").fill_null(1.0))
@@ -207,10 +207,3 @@ def _with_distribution(frame: pl.DataFrame, classes: tuple[str, ...]) -> pl.Data
         return frame
     shares = np.eye(len(classes))[_index(frame, classes)]  # (N, K)
     return frame.with_columns(pl.Series("_label_distribution", shares).cast(pl.List(pl.Float64)))
-
-
-def _text(column: pl.Series) -> pl.Series:
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object, pl.Duration):
-        values = [None if value is None else json.dumps(value, default=str) for value in column.to_list()]
-        return pl.Series(column.name, values, dtype=pl.String)
-    return column.cast(pl.String)

@@ -40,8 +40,9 @@ def interactive_map(
     y: str = "confidence",
     title: str = "",
     scores: Mapping[str, str] | None = None,
+    color: str | None = None,
 ) -> str:
-    """The page as a string of HTML.
+    """The page as a string of HTML, coloured at first by `color` (default: correctness).
 
     `table` as `Run.scores()` gives it, `texts` (N,) beside it; `classes` gives the order of the labels (empty for a
     regression); `scores` a line of explanation per column (default: what SCORES says). The colour menu holds every
@@ -66,7 +67,7 @@ def interactive_map(
         "ids": [_clean(str(table["id"][int(i)])) for i in rows],
         "texts": [_cut(texts[i]) for i in rows],
         "columns": [_column(table, name, classes, rows, says.get(name, "")) for name in _menu(table)],
-        "colour": next(name for name in ("correctness", "region", *_menu(table)) if name in table.columns),
+        "colour": color or next(name for name in ("correctness", "region", *_menu(table)) if name in table.columns),
         "boxes": [_box(name, box, across[rows], len(rows)) for name, box in boxes.items()],
         "shades": [_css(style.SEQUENCE(k / 63)) for k in range(64)],
         "other": style.OTHER,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import polars as pl
 
 from leadline.data import load as loading
 from leadline.data.examples import join
+from leadline.data.write import write_table
 from leadline.errors import InputError
 from leadline.plans import subset
 from leadline.runs import Run, Scored, with_ids
@@ -80,22 +80,9 @@ def write_subset(run: Run, scored: Scored, choice: Choice, output: Path, data: s
     table = examples.table[rows]
     if not examples.source_columns:  # an import without its data: ids and labels are all there is
         table = table.with_columns(pl.col("_label").alias("label"))
+    elif "_true_label" in table.columns and run.recipe and run.recipe.data.label:
+        # wrong labels put in on purpose: the scores speak of them, so they are what is selected and trained on next
+        label = run.recipe.data.label
+        table = table.with_columns(pl.col(label).alias("true_label"), pl.col("_label").alias(label))
     write_table(output, with_ids(table))
     return len(rows), len(run.train)
-
-
-def write_table(path: Path, table: pl.DataFrame) -> None:
-    """csv, tsv, parquet or jsonl by the ending, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nested = [name for name, kind in table.schema.items() if kind.is_nested()]
-    if path.suffix in (".csv", ".tsv"):
-        as_text = [pl.col(name).map_elements(lambda v: str(list(v)), return_dtype=pl.String) for name in nested]
-        table.with_columns(as_text).write_csv(partial, separator="\t" if path.suffix == ".tsv" else ",")
-    elif path.suffix == ".parquet":
-        table.write_parquet(partial)
-    elif path.suffix == ".jsonl":
-        table.write_ndjson(partial)
-    else:
-        raise InputError(f"-o {path}: the ending says the format; choose .csv, .tsv, .parquet or .jsonl")
-    os.replace(partial, path)

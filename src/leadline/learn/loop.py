@@ -6,6 +6,7 @@ that the step's loss is divided by, before the first forward pass; micro-batches
 
 from __future__ import annotations
 
+import math
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +63,7 @@ class Fit:
     tell: Callable[[Event], None] = lambda event: None
     updates: int = 0
     seen: int = 0  # entries trained on
+    began: float = 0.0
     sums: dict[str, Tensor] = field(default_factory=dict)  # on the device, read once an epoch
     net: nn.Module = field(init=False)  # the model as accelerate wraps it
     optimizer: Any = field(init=False)
@@ -78,6 +80,7 @@ class Fit:
         paired = any(self.plan(number).partners is not None for number in range(t.epochs))
         self.mixer = SentenceMix(self.net) if paired else None
         best = Best(t.early_stopping.metric, t.early_stopping.patience, self.better) if t.early_stopping else None
+        self.began = time.perf_counter()
         self.tell({"event": "start", "steps": sum(counts), "epochs": t.epochs})
         for number in range(t.epochs):
             metrics = self._epoch(number, scheduler, last=number + 1 == t.epochs)
@@ -148,7 +151,7 @@ class Fit:
         """A step of weight 0: nothing is learned, outcomes are recorded all the same."""
         for micro in step:
             self._losses(entries, micro)
-        self.optimizer.step()  # without gradients it changes nothing, and the schedule counts it
+        self.optimizer.optimizer.step()  # without gradients it changes nothing, and the schedule counts it
 
     def _losses(self, entries: Entries, micro: np.ndarray) -> Tensor:
         """(B,) training losses of the entries `micro`; clean outcomes of the examples met are observed on the way."""
@@ -197,7 +200,8 @@ class Fit:
         """After which steps of an epoch a snapshot is taken, where a period is a fraction of an epoch."""
         if self.recorder is None or self.record is None or self.record.every >= 1:
             return set()
-        return {max(1, round(part * n_steps)) for part in np.arange(self.record.every, 1 + 1e-9, self.record.every)}
+        parts = round(1 / self.record.every)
+        return {max(1, round(part * n_steps / parts)) for part in range(1, parts + 1)}
 
     def _snapshot(self) -> None:
         assert self.recorder is not None
@@ -237,6 +241,7 @@ class Fit:
         event["examples"] = sum(len(micro) for micro in step)
         if self.updates % self.training.log_every == 0:
             event |= {"loss": float(loss), "lr": scheduler.get_last_lr()[0], "grad_norm": float(norm)}
+            event["examples_per_second"] = (self.seen + event["examples"]) / (time.perf_counter() - self.began)
         self.tell(event)
 
 
@@ -262,7 +267,7 @@ class Best:
 
     def stop(self, metrics: Mapping[str, float], model: nn.Module, epoch: int) -> bool:
         value = metrics[self.metric]
-        if self.value is None or self.better(value, self.value):
+        if self.value is None or math.isnan(self.value) or self.better(value, self.value):
             self.value, self.epoch = value, epoch
             self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         return epoch - self.epoch >= self.patience

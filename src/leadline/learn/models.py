@@ -29,12 +29,18 @@ TINY_VOCABULARY = 6000
 
 
 def load(
-    model: str | Model, classes: Sequence[str], texts: Sequence[str] = (), seed: int = 0, max_length: int = 256
+    model: str | Model,
+    classes: Sequence[str],
+    texts: Sequence[str] = (),
+    seed: int = 0,
+    max_length: int = 256,
+    new_head: bool = True,
 ) -> tuple[Any, Any]:
     """(model, tokenizer), ready to train: head in float32, pad token known to both.
 
     classes  names in the order of the logits; empty: one output, a regression
     texts    the training texts, from which `tiny` builds its vocabulary
+    new_head a head of another size is replaced by a fresh one (training); False: it is an error (evaluation)
     """
     settings = Model(name=model) if isinstance(model, str) else model
     torch.manual_seed(seed)  # the head's initial weights
@@ -42,13 +48,13 @@ def load(
         if settings.name == "tiny":
             network, tokenizer = tiny(texts, classes, max_length, settings.dropout)
         else:
-            network, tokenizer = _pretrained(settings, classes)
+            network, tokenizer = _pretrained(settings, classes, new_head)
         _give_pad_token(network, tokenizer)
     head_in_float32(network)
     return network, tokenizer
 
 
-def _pretrained(settings: Model, classes: Sequence[str]) -> tuple[Any, Any]:
+def _pretrained(settings: Model, classes: Sequence[str], new_head: bool) -> tuple[Any, Any]:
     name = minilm_path() if settings.name == "minilm" else settings.name
     try:
         config = transformers.AutoConfig.from_pretrained(name, revision=settings.revision, **_labels(classes))
@@ -57,7 +63,7 @@ def _pretrained(settings: Model, classes: Sequence[str]) -> tuple[Any, Any]:
             raise ValueError("it has no vocabulary; save the tokenizer beside the model (tokenizer.save_pretrained)")
         set_dropout(config, settings.dropout)
         network = transformers.AutoModelForSequenceClassification.from_pretrained(
-            name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=True
+            name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=new_head
         )
     except Exception as error:  # transformers, tokenizers and safetensors raise a dozen kinds
         raise InputError(_cannot_load(settings.name, error)) from error
@@ -185,7 +191,8 @@ def _give_pad_token(model: Any, tokenizer: Any) -> None:
 
 def max_tokens(model: Any, tokenizer: Any, asked: int) -> int:
     """The recipe's max_length, or less where the model has fewer positions."""
-    positions = getattr(model.config, "max_position_embeddings", None) or asked
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    positions = positions if positions > 0 else asked + _first_position(model)  # no limit (XLNet says -1)
     return int(min(asked, positions - _first_position(model), tokenizer.model_max_length or asked))
 
 
@@ -270,13 +277,15 @@ def _decision_layer(model: nn.Module) -> nn.Linear:
 
 
 def precision(asked: str, device: torch.device) -> str:
-    """ "bf16", "fp16" or "fp32". `auto`: bf16 where the device has it natively, else fp16 on a GPU, else fp32.
+    """One of bf16, fp16, fp32. `auto`: bf16 where the device has it natively, else fp16 on a GPU, else fp32.
 
     torch says that bf16 is supported where it is only emulated, at a fraction of the speed; the processor's own flags
     and the GPU's compute capability are asked instead.
     """
-    if asked != "auto":
+    if asked in ("bf16", "fp16", "fp32"):
         return asked
+    if asked != "auto":
+        raise InputError(f"precision {asked}: choose auto, bf16, fp16 or fp32")
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
     if device.type == "cpu":

@@ -179,6 +179,11 @@ def _examples(
     ids: Sequence[Any], labels: Sequence[Any], classes: Sequence[str], texts: Sequence[str] | None
 ) -> Examples:
     names, labels = [str(value) for value in _plain(ids)], _plain(labels)
+    classes = [str(name) for name in classes]
+    if len(set(classes)) < len(classes):
+        raise InputError(f"Recorder: a class is named twice in {', '.join(classes)}")
+    if fraction := [v for v in labels if isinstance(v, float) and v != int(v)]:
+        raise InputError(f"Recorder: labels are classes; {fraction[0]} is neither a name nor an index")
     if len(set(names)) != len(names):
         twice = Counter(names).most_common(1)[0][0]
         raise InputError(

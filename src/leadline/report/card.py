@@ -149,10 +149,13 @@ def limitations(run: Run) -> list[str]:
         said.append(f"Its probabilities were not calibrated (ECE {estimate(ece)}): test them before you rely on them.")
     seed = f" (seed {run.recipe.training.seed})" if run.recipe else ""
     said.append(f"One training run{seed}: another seed gives other answers, by an amount that was not measured here.")
+    doubted = (
+        ["suspects.csv of the run lists those that it doubts most"] if (run.path / "suspects.csv").is_file() else []
+    )
     return [
         *said,
         "Inputs from other sources, times or languages were not tested, nor differences between groups of people.",
-        "The labels of the training data are as given; suspects.csv of the run lists those that it doubts most.",
+        "; ".join(["The labels of the training data are as given", *doubted]) + ".",
     ]
 
 

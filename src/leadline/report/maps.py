@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from leadline import runs
-from leadline.errors import InputError
+from leadline.errors import InputError, nearest
 from leadline.figures import data_map, interactive, style
 from leadline.runs import Run, Scored
+from leadline.scores.regions import axes
 
-MINUS_MEAN_LOSS = "minus_mean_loss"  # the vertical axis where the gold answer has no probability (definitions: A.13)
+MINUS_MEAN_LOSS = "minus_mean_loss"  # the vertical axis where the gold answer has no probability (a regression)
 
 
 def write_map(
@@ -21,13 +22,18 @@ def write_map(
     if path.suffix not in (".png", ".svg", ".pdf", ".html"):
         raise InputError(f"-o {path}: the ending says the format; choose .png, .svg, .pdf or .html")
     table, across, up, colour = with_axes(scored)
+    if scored.table["region"].n_unique() == 1 and "variability" not in scored.table.columns and x is None:
+        axes(scored.columns())  # raises the sentence about one recorded epoch
+    color = color or colour
+    if color not in table.columns or color == "id":
+        raise InputError(f"map: there is no column `{color}` to colour by.{nearest(color, table.columns)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".html":
         texts = texts_of(run)
-        page = interactive.interactive_map(table, texts, run.classes, x or across, y or up, title=run.name)
+        page = interactive.interactive_map(table, texts, run.classes, x or across, y or up, title=run.name, color=color)
         runs.write_text(path, page)
     else:
-        figure = data_map.data_map(table, x or across, y or up, color or colour, title=run.name)
+        figure = data_map.data_map(table, x or across, y or up, color, title=run.name)
         style.save(figure, path)
 
 
