@@ -116,8 +116,8 @@ def test_what_cannot_work_is_said_before_training(frame, tmp_path, override, say
 
 def test_neutral_values_of_keys_to_come_are_accepted_and_others_refused():
     neutral = {"data": {"train": "x.csv", "null_input": False, "total": None}, "select": None, "mixup": None,
-               "training": {"checkpoint_minutes": 10, "steps": None}, "record": {"under_mixup": "auto", "checkpoints": None},
-               "evaluate": {"ood": [], "features": None}, "base": {"run": "r", "labels": "same", "skip_epochs": 0}}  # fmt: skip
+               "training": {"checkpoint_minutes": 10, "steps": None}, "record": {"under_mixup": "auto"},
+               "evaluate": {"ood": [], "features": None}, "base": {"run": "r", "labels": "same"}}  # fmt: skip
     assert recipe.load(neutral).data.train == "x.csv"
     with pytest.raises(InputError, match="PVI comes with a later version"):
         recipe.load({"data": {"train": "x.csv", "null_input": True}})
@@ -183,7 +183,7 @@ def test_a_minimal_run_keeps_the_class_order_of_its_record(tmp_path):
 def test_a_map_without_variability_says_why(frame, tmp_path, monkeypatch, capsys):
     run = train(frame, tmp_path / "runs", text="text", label="label", id="id")
     for name, arguments, says in (("a.png", [], "at least two recorded epochs"),
-                                  ("a.html", ["--x", "confidence", "--y", "aum", "--color", "nonsense"], "nonsense")):  # fmt: skip
+                                  ("a.html", ["--x", "confidence", "--y", "aum", "--color", "none"], "`none`")):  # fmt: skip
         monkeypatch.setattr(
             "sys.argv", ["leadline", "map", str(run.path), "-o", str(tmp_path / "q" / name), *arguments]
         )
