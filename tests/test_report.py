@@ -71,7 +71,8 @@ def build(path: Path, kit: Kit | None = None) -> Run:
     if not kit.classes:
         document["task"] = "regression"
     if kit.recipe:
-        run = runs.create(path, load(document), examples, ABOUT)
+        run, lock = runs.create(load(document), examples, ABOUT, ABOUT["key"], path.name, path.parent)
+        lock.close()
     else:
         path.mkdir(parents=True)
         examples.write(path / "examples.parquet")

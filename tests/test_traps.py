@@ -182,8 +182,8 @@ def test_a_minimal_run_keeps_the_class_order_of_its_record(tmp_path):
 
 def test_a_map_without_variability_says_why(frame, tmp_path, monkeypatch, capsys):
     run = train(frame, tmp_path / "runs", text="text", label="label", id="id")
-    for name, arguments, says in (("a.png", [], "at least two recorded epochs"),
-                                  ("a.html", ["--x", "confidence", "--y", "aum", "--color", "none"], "`none`")):  # fmt: skip
+    colour = ["--x", "confidence", "--y", "aum", "--color", "none"]
+    for name, arguments, says in (("a.png", [], "at least two recorded epochs"), ("a.html", colour, "`none`")):
         monkeypatch.setattr(
             "sys.argv", ["leadline", "map", str(run.path), "-o", str(tmp_path / "q" / name), *arguments]
         )
