@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from leadline.data.corruption import corrupt
+from leadline.errors import InputError
 
 RNG = np.random.default_rng
 
@@ -56,5 +57,5 @@ def test_wrong_arguments() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         corrupt(labels, 2, 0.5, "pair", RNG(0))
     for confusion in (None, np.eye(3), np.array([[1, -1], [0, 1]]), np.full((2, 2), np.nan)):
-        with pytest.raises(ValueError, match="confusion matrix"):
+        with pytest.raises((ValueError, InputError), match="confusion"):
             corrupt(labels, 2, 0.5, "by-confusion", RNG(0), confusion)

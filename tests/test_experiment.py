@@ -214,6 +214,8 @@ def test_divergence_is_one_error_and_leaves_no_finished_run(file, tmp_path):
     with pytest.raises(LeadlineError, match="training diverged: .* examples have a NaN or infinite loss"):
         experiment.train(wild, root=tmp_path, name="wild")
     assert not Run(tmp_path / "wild").finished
+    with pytest.raises(LeadlineError, match="training diverged: losses of the validation data"):
+        experiment.train({**wild, "record": None}, root=tmp_path, name="unrecorded")
 
 
 def test_evaluate_a_run_a_file_and_a_checkpoint(run, file, tmp_path):

@@ -20,11 +20,11 @@ from leadline import recipe as recipes
 from leadline import report, runs, signals, suspects
 from leadline.data import load as loading
 from leadline.data.examples import Examples
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.learn import models, notes, sanity
 from leadline.learn.loop import Event, Fit, Material
 from leadline.learn.predict import predict
-from leadline.learn.recorder import Recorder
+from leadline.learn.recorder import CALMER, Recorder
 from leadline.learn.tasks.batch import Task
 from leadline.learn.tasks.classification import Classification, TextEncoder
 from leadline.learn.tasks.regression import Regression
@@ -82,6 +82,8 @@ def train(
     path = run.path
     with lock, open(path / "metrics.jsonl", "w", encoding="utf-8") as file:
         log = Log(file, tell)
+        if check and not examples.classes:
+            log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
         extra = job.experiments() if check else []
         fit = job.fit(run.path, log)
         started = time.perf_counter()
@@ -240,7 +242,10 @@ class Job:
 
     def predict(self, split: str) -> dict[str, np.ndarray]:
         material = self.material(split)
-        return predict(self.model, self.task, material.encoded, material.targets, self.accelerator.device)
+        found = predict(self.model, self.task, material.encoded, material.targets, self.accelerator.device)
+        if not np.isfinite(found["loss"]).all():
+            raise LeadlineError(f"training diverged: losses of the {split} data are NaN or infinite. {CALMER}")
+        return found
 
     def finish(self, fit: Fit) -> None:
         """The model as it is saved: without accelerate's wrapping of its forward; a regression answers in its unit."""

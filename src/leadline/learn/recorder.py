@@ -24,6 +24,8 @@ from leadline.data.examples import Examples, fingerprint, natural, with_hashes
 from leadline.errors import InputError, LeadlineError
 from leadline.learn.outcome import Outcome
 
+CALMER = "Try a smaller learning_rate, or precision: fp32"
+
 
 class Recorder:
     """Records in anybody's loop:
@@ -171,7 +173,7 @@ class Recorder:
         if len(bad):
             raise LeadlineError(
                 f"training diverged: {len(bad)} examples have a NaN or infinite loss (first id: {self.ids[bad[0]]}). "
-                "Try a smaller learning_rate, or precision: fp32"
+                + CALMER
             )
 
 
