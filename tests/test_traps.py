@@ -197,3 +197,14 @@ def test_the_recipe_of_the_contract_is_read(tmp_path):
     text = yaml.safe_dump({"data": {"train": "x.csv"}, "training": {"precision": "auto", "micro_batch": None}})
     (tmp_path / "r.yaml").write_text(text)
     assert recipe.load(tmp_path / "r.yaml").training.batch_size == 32
+
+
+def test_rooms_are_attributes_of_the_package_without_importing_them_first():
+    import subprocess
+    import sys
+
+    code = "import sys, leadline; print(leadline.scores.aum.__name__, 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split() == [
+        "aum",
+        "False",
+    ]

@@ -9,6 +9,7 @@
 torch is loaded only when `train` or `Recorder` is asked for.
 """
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from leadline.runs import Run, open
 
 __version__ = version("leadline")
+ROOMS = ("comparison", "data", "demo", "evaluate", "figures", "interop", "plans", "recipe", "report", "runs", "scores",
+         "signals", "suspects")  # fmt: skip
 __all__ = ["Recorder", "Run", "open", "train"]
 
 
@@ -34,4 +37,6 @@ def __getattr__(name: str) -> Any:
         from leadline import runs
 
         return getattr(runs, name)
+    if name in ROOMS:  # leadline.scores.aum without importing leadline.scores first
+        return import_module(f"leadline.{name}")
     raise AttributeError(f"module 'leadline' has no attribute {name!r}")

@@ -76,6 +76,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """The name of the directory."""
         return self.path.resolve().name
 
     @cached_property
@@ -112,10 +113,12 @@ class Run:
 
     @cached_property
     def train(self) -> Examples:
+        """The training examples, in the order of the signals' rows."""
         return self.examples.split("train") if "_split" in self.examples.table.columns else self.examples
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the logits; empty for a regression."""
         return self.examples.classes
 
     @cached_property
@@ -168,6 +171,7 @@ class Run:
         return events  # a last line that a kill has cut is passed over
 
     def events(self, kind: str) -> list[dict[str, Any]]:
+        """The events of one kind: start, step, epoch, best, check, end."""
         return [event for event in self.metrics if event.get("event") == kind]
 
     @cached_property
@@ -180,6 +184,7 @@ class Run:
             raise InputError(f"{path}: damaged ({error}); `leadline evaluate` measures again") from None
 
     def predictions(self, split: str = "test") -> pl.DataFrame:
+        """id, label, predicted, confidence, gold_probability and prob_<class> (regression: id, label, predicted)."""
         path = self.path / "predictions" / f"{split}.parquet"
         if not path.is_file():
             have = sorted(p.stem for p in (self.path / "predictions").glob("*.parquet"))
@@ -194,6 +199,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        """Training went to its end."""
         return any(event.get("event") == "end" for event in self.metrics)
 
     def scored(
@@ -230,6 +236,7 @@ class Run:
 
 
 def open(path: str | Path) -> Run:
+    """The run in the directory `path`. Raises InputError where there is none, naming the nearest or those inside."""
     return Run(path)
 
 
