@@ -387,7 +387,9 @@ def _evaluate_splits(job: Job, run: Run) -> dict[str, float]:
         table = runs.predictions_table(part.ids, part.table["_label"].to_list(), found, part.classes)
         runs.write_parquet(run.path / "predictions" / f"{split}.parquet", table)
         asked = job.recipe.evaluate.metrics
-        results[split] = metrics_room.with_intervals(part.targets, answers(found, part.classes), part.classes, asked)
+        values = metrics_room.with_intervals(part.targets, answers(found, part.classes), part.classes, asked)
+        left_out = () if job.recipe.evaluate.calibration else ("ece", "ece_mass", "mce")
+        results[split] = {metric: value for metric, value in values.items() if metric not in left_out}
     runs.write_results(run.path, results)
     return {"seconds": seconds, "examples": count}
 
