@@ -208,3 +208,18 @@ def test_rooms_are_attributes_of_the_package_without_importing_them_first():
         "aum",
         "False",
     ]
+
+
+def test_variability_with_the_option_of_cartography():
+    """sqrt(v + v^2 / (E - 1)) on the worked example of the definitions."""
+    from leadline import scores
+
+    logits = np.array([
+        [[1.2, 0.1, -0.4], [2.5, 0.3, -1.0], [3.6, -0.2, -1.4]],
+        [[0.9, 0.4, 0.2], [0.1, 0.8, -0.3], [1.1, 0.6, -0.7]],
+        [[0.8, -0.1, 0.3], [1.9, -0.6, 0.2], [2.7, -1.1, 0.4]],
+        [[0.5, 0.2, -0.1], [-0.2, 0.9, 0.4], [-0.6, 1.8, 0.3]],
+    ])  # fmt: skip
+    record = signals.from_logits(list("abcd"), logits.transpose(1, 0, 2), np.array([0, 0, 1, 1]), ["x", "y", "z"])
+    with_ci = scores.variability(record, include_ci=True)
+    assert np.allclose(with_ci, [0.134824, 0.123097, 0.077536, 0.180510], atol=1e-6)
