@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import json
 
 import numpy as np
@@ -40,9 +39,18 @@ def test_two_trainings_never_share_a_directory(tmp_path):
     again, lock = runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
     assert again.path == second.path  # the process is gone, its unfinished run is started anew
     lock.close()
-    with (first.path / "free").open("w") as free:
-        fcntl.flock(free, fcntl.LOCK_EX | fcntl.LOCK_NB)
     assert not (first.path / runs.LOCK).exists()
+
+
+def test_a_run_that_finishes_between_the_look_and_the_lock_is_not_removed(tmp_path, monkeypatch):
+    file = str(write_tiny(tmp_path / "rows.csv", n=60))
+    done = train(file, tmp_path / "runs", name="mine")
+    before = (done.path / "results.json").read_bytes()
+    place, answers = runs.place, [(done.path, "unfinished")]  # what was true a moment ago
+    monkeypatch.setattr(runs, "place", lambda *given: answers.pop() if answers else place(*given))
+    with pytest.raises(InputError, match="has just finished this run"):
+        runs.create(done.recipe, done.examples, {}, done.about["key"], "mine", tmp_path / "runs")
+    assert (done.path / "results.json").read_bytes() == before and not (done.path / runs.LOCK).exists()
 
 
 def test_a_gap_in_the_numbers_does_not_train_a_finished_run_again(tmp_path):

@@ -303,6 +303,10 @@ def create(
         except FileExistsError:
             continue
         lock = _locked(path)
+        if (path / "examples.parquet").is_file() and (_key_of(path) != run_key or _state(path) == "finished"):
+            (path / LOCK).unlink()  # another process came and went between the look and the lock: look again
+            lock.close()
+            continue
         for left in path.iterdir():
             if left.name != LOCK:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
