@@ -301,6 +301,13 @@ def read_period(path: Path) -> Period:
     return Period(columns, metadata)
 
 
+def drop_after(directory: Path, number: int) -> None:
+    """Removes the periods after the `number`-th, and halves of files: a resumed training writes them again."""
+    for path in [*directory.glob("epoch_*.arrow"), *directory.glob("epoch_*.arrow.partial")]:
+        if path.suffix == ".partial" or int(path.stem.removeprefix("epoch_")) > number:
+            path.unlink()
+
+
 def read_periods(directory: Path) -> tuple[Period, ...]:
     """All whole periods of a signals directory in order; a gap in the numbers is an error."""
     paths = sorted(directory.glob("epoch_*.arrow"), key=lambda path: (len(path.name), path.name))  # 1000 after 999

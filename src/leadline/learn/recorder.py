@@ -2,7 +2,8 @@
 
 Outcomes stay on the device in arrays of length N until the period ends: no synchronisation per step, no Python per
 example. Of an example met twice in a period the first outcome is kept; it is the one made before the example was
-trained on.
+trained on. Where several processes train together each records what it met; `end_epoch` merges by row, and the first
+process writes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from leadline import signals
 from leadline.data.examples import Examples, fingerprint, natural, with_hashes
 from leadline.errors import InputError, LeadlineError
+from leadline.learn import ranks
 from leadline.learn.outcome import Outcome
 
 CALMER = "Try a smaller learning_rate, or precision: fp32"
@@ -50,10 +52,12 @@ class Recorder:
     ):
         examples = _examples(ids, labels, classes, texts)
         directory = Path(to)
-        if (directory / "signals").exists() or (directory / "examples.parquet").exists():
+        taken = (directory / "signals").exists() or (directory / "examples.parquet").exists()
+        if ranks.from_first(taken):
             raise InputError(f"{directory}: already holds a run; choose another directory or remove it")
-        directory.mkdir(parents=True, exist_ok=True)
-        examples.write(directory / "examples.parquet")
+        if ranks.first():
+            directory.mkdir(parents=True, exist_ok=True)
+            examples.write(directory / "examples.parquet")
         self._start(examples, directory / "signals", {"mode": mode}, keep_logits=True)
 
     @classmethod
@@ -137,21 +141,45 @@ class Recorder:
 
     def _store(self, name: str, place: Tensor, values: Tensor, chosen: Tensor | None) -> None:
         if name not in self.columns:
-            blank: Any = {"correct": -1, "defined": False}.get(name, torch.nan)
-            self.columns[name] = torch.full(
-                (self.n, *values.shape[1:]), blank, dtype=values.dtype, device=values.device
-            )
+            shape = (self.n, *values.shape[1:])
+            self.columns[name] = torch.full(shape, _blank(name), dtype=values.dtype, device=values.device)
         column = self.columns[name]
         if chosen is not None:
             values = values[chosen.to(values.device)]
         column[place.to(column.device)] = values
 
     def end_epoch(self) -> Path:
-        """Writes the period, whole or not at all, and starts the next. A loss that is not finite is an error."""
-        if not self.recorded.any():
+        """Writes the period, whole or not at all, and starts the next. A loss that is not finite is an error.
+
+        Where several processes train together, all of them call it.
+        """
+        if not any(ranks.gather(bool(self.recorded.any()))):
             raise InputError("Recorder.end_epoch: nothing was logged in this period")
         columns = {name: column.cpu().numpy() for name, column in self.columns.items()}
+        if ranks.world() > 1:
+            columns = self._merged(columns)
         return self._write(columns, self.recorded, self.step)
+
+    def _merged(self, columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """What all processes met, on the first of them; of a row that two have met the earlier outcome is kept."""
+        met = np.flatnonzero(self.recorded)
+        mine = (met, self.step[met], {name: column[met] for name, column in columns.items()}, self.trained)
+        parts = ranks.collect(mine)
+        if parts is None:
+            return {name: column for name, column in columns.items()}
+        rows, step = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+        order = np.argsort(step, kind="stable")
+        new, place = np.unique(rows[order], return_index=True)
+        chosen = order[place]
+        self.trained = np.any([part[3] for part in parts], axis=0)
+        self.recorded[new] = True
+        self.step[new] = step[chosen]
+        full = {}
+        for name in next(part[2] for part in parts if part[2]):
+            values = np.concatenate([part[2][name] for part in parts if part[2]])
+            full[name] = np.full((self.n, *values.shape[1:]), _blank(name), dtype=values.dtype)
+            full[name][new] = values[chosen]
+        return full
 
     def write(self, columns: Mapping[str, np.ndarray], step: int) -> Path:
         """A snapshot: the outcomes of all N examples from one evaluation pass; `trained` comes from what was logged."""
@@ -159,14 +187,31 @@ class Recorder:
         return self._write(columns, np.ones(self.n, dtype=bool), np.full(self.n, step))
 
     def _write(self, columns: Mapping[str, np.ndarray], met: np.ndarray, step: np.ndarray) -> Path:
+        self.periods += 1
+        path = signals.period_path(self.to, self.periods)
+        if not ranks.first():
+            self._empty()
+            return path
         recorded = met & columns.get("defined", np.ones(self.n, dtype=bool))
         columns = {name: array for name, array in columns.items() if name != "defined"}
         self._refuse_nan(columns["loss"], recorded)
         full = signals.complete(columns, trained=self.trained, recorded=recorded, step=step)
-        self.periods += 1
-        path = signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
+        signals.write_period(self.to, self.periods, full, {**self.metadata, "period": self.periods})
         self._empty()
         return path
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the period that is under way."""
+        return {"periods": self.periods, "recorded": self.recorded, "trained": self.trained, "step": self.step,
+                "columns": {name: column.cpu() for name, column in self.columns.items()}}  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Goes on from `state()`; signals newer than it are dropped."""
+        self.periods = state["periods"]
+        self.recorded, self.trained, self.step = (state[name].copy() for name in ("recorded", "trained", "step"))
+        self.columns = {name: column.to(device) for name, column in state["columns"].items()}
+        if ranks.first():
+            signals.drop_after(self.to, self.periods)
 
     def _refuse_nan(self, loss: np.ndarray, recorded: np.ndarray) -> None:
         bad = np.flatnonzero(recorded & ~np.isfinite(loss))
@@ -175,6 +220,10 @@ class Recorder:
                 f"training diverged: {len(bad)} examples have a NaN or infinite loss (first id: {self.ids[bad[0]]}). "
                 + CALMER
             )
+
+
+def _blank(name: str) -> Any:
+    return {"correct": -1, "defined": False}.get(name, np.nan)
 
 
 def _examples(

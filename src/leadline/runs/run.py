@@ -1,37 +1,25 @@
-"""The directory of a run: name it, create it, open it, list what it holds.
-
-A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
-`examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
-"""
+"""What a run directory holds: its recipe, examples, signals, scores, metrics and predictions."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
-import re
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import yaml
 
-from leadline import evaluate, signals
 from leadline import scores as scores_room
-from leadline.data.examples import SPLITS, Examples, fingerprint
-from leadline.data.write import write_table
+from leadline import signals
+from leadline.data.examples import Examples, fingerprint
 from leadline.errors import InputError, nearest
 from leadline.recipe import Recipe, load
 from leadline.scores import regions
 from leadline.signals import Signals
-
-State = Literal["new", "unfinished", "finished"]
 
 
 @dataclass(frozen=True)
@@ -240,122 +228,6 @@ def open(path: str | Path) -> Run:
     return Run(path)
 
 
-def check(recipe: Recipe) -> None:
-    """Names that the recipe's shape cannot know: metrics."""
-    for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
-        evaluate.find_metric(name)
-    stopping = recipe.training.early_stopping
-    if stopping is not None and stopping.metric != "loss":
-        if evaluate.find_metric(stopping.metric).needs == "each class" and "[" not in stopping.metric:
-            raise InputError(
-                f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]"
-            )
-
-
-# --- naming and creating ---------------------------------------------------------------------------------------------
-
-
-def key(recipe: Recipe, examples: Examples, base: Run | None = None) -> str:
-    """What makes two runs the same: the recipe, the content of its data, the signals of its base."""
-    content = {split: source["sha256"] for split, source in examples.sources.items()}
-    stand_on = [period.read_bytes() for period in sorted((base.path / "signals").glob("*.arrow"))] if base else []
-    digest = hashlib.sha256(json.dumps([recipe.to_dict(), content], sort_keys=True).encode())
-    for period in stand_on:
-        digest.update(hashlib.sha256(period).digest())
-    return digest.hexdigest()
-
-
-def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[Path, State]:
-    """Where the run goes, and what is there: nothing, an unfinished run of the same key, or a finished one.
-
-    Raises InputError when `name` is given and holds another recipe: a directory is never overwritten.
-    """
-    if name is not None:
-        path = Path(name) if os.sep in name else root / name
-        if not path.exists() or (path.is_dir() and not any(p.name != LOCK for p in path.iterdir())):
-            return path, "new"
-        if _key_of(path) != run_key:
-            raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
-        return path, _state(path)
-    stem = f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
-    taken = {int(p.name[len(stem) + 1 :]): p for p in root.glob(f"{stem}-*") if p.name[len(stem) + 1 :].isdigit()}
-    for _, path in sorted(taken.items()):
-        if _key_of(path) == run_key:
-            return path, _state(path)
-    number = next(n for n in range(1, len(taken) + 2) if n not in taken)
-    return root / f"{stem}-{number}", "new"
-
-
-def create(
-    recipe: Recipe, examples: Examples, about: Mapping[str, Any], run_key: str, name: str | None, root: Path
-) -> tuple[Run, TextIO]:
-    """Claims the directory and writes recipe.yaml and examples.parquet; returns the run and its lock, to be closed.
-
-    What an unfinished run of the same key left is removed. Two processes never share a directory: a name that another
-    takes first is passed over, and a run that another process is training is an InputError.
-    """
-    while True:
-        path, state = place(recipe, run_key, name, root)
-        if state == "finished":
-            raise InputError(f"{path}: another process has just finished this run")
-        try:
-            path.mkdir(parents=True, exist_ok=path.exists() and (state == "unfinished" or name is not None))
-        except FileExistsError:
-            continue
-        lock = _locked(path)
-        if (path / "examples.parquet").is_file() and (_key_of(path) != run_key or _state(path) == "finished"):
-            (path / LOCK).unlink()  # another process came and went between the look and the lock: look again
-            lock.close()
-            continue
-        for left in path.iterdir():
-            if left.name != LOCK:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
-        examples.write(path / "examples.parquet")
-        return Run(path), lock
-
-
-LOCK = ".lock"  # held while a process trains the run; goes with the process, however it ends
-
-
-def _locked(path: Path) -> TextIO:
-    lock = (path / LOCK).open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise InputError(
-            f"{path}: another process is training this run; wait for it, or choose another --name"
-        ) from None
-    return lock
-
-
-def _key_of(path: Path) -> str | None:
-    try:
-        document = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
-        return document["run"]["key"]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        return None  # no run of ours, or one whose recipe is damaged: never taken for the run that is asked for
-
-
-def _state(path: Path) -> State:
-    whole = (path / "examples.parquet").is_file()
-    return "finished" if whole and Run(path).finished else "unfinished"
-
-
-def _data_name(recipe: Recipe) -> str:
-    source = recipe.data.train
-    if source.startswith("hub:"):
-        return _slug(re.split(r"[:@]", source.removeprefix("hub:"))[0].split("/")[-1])
-    path = Path(source)
-    stem = path.name.split(".")[0]
-    return _slug(path.resolve().parent.name if stem in {"train", "training", "data"} else stem) or "data"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")
-
-
 def _similar(path: Path) -> str:
     parent = path.parent
     return nearest(path.name, [p.name for p in parent.iterdir() if p.is_dir()]) if parent.is_dir() else ""
@@ -364,82 +236,3 @@ def _similar(path: Path) -> str:
 def _runs_inside(path: Path) -> str:
     inside = [p.parent.name for p in sorted(path.glob("*/examples.parquet"))]
     return f"; it holds the runs {', '.join(inside[:5])}" if inside else ""
-
-
-# --- writing views ---------------------------------------------------------------------------------------------------
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-
-
-def write_parquet(path: Path, table: pl.DataFrame) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    table.write_parquet(partial)
-    os.replace(partial, path)
-
-
-def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    write_text(path / "results.json", json.dumps(plain(results), indent=1) + "\n")
-
-
-def plain(value: Any) -> Any:
-    """As JSON has it: no NaN or infinity (null), no numbers of numpy's."""
-    if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
-    """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
-    table = suspects.join(with_ids(run.train.table, suspects.columns), on="id", how="left", maintain_order="left")
-    write_table(run.path / "suspects.csv", table)
-
-
-def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFrame:
-    """`id` and the source columns of a table of examples; a column whose name is taken becomes `source_<name>`."""
-    sources = [name for name in table.columns if not name.startswith("_")]
-    columns, used = [pl.col("_id").alias("id")], {*taken, *sources, "id"}
-    for name in sources:
-        if name == "id" and (table[name].cast(pl.String) == table["_id"]).all():
-            continue
-        alias = name
-        while alias in taken or (alias != name and alias in used):
-            alias = f"source_{alias}"
-        used.add(alias)
-        columns.append(pl.col(name).alias(alias))
-    return table.select(columns)
-
-
-def predictions_table(
-    ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]
-) -> pl.DataFrame:
-    """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted."""
-    if not classes:
-        return pl.DataFrame({"id": list(ids), "label": labels, "predicted": outcome["prediction"].astype(float)})
-    p = signals.softmax(outcome["logits"])  # (N, K)
-    best = p.argmax(axis=1)
-    columns: dict[str, Any] = {
-        "id": list(ids),
-        "label": list(labels),
-        "predicted": [classes[k] for k in best],
-        "confidence": p.max(axis=1),
-        "gold_probability": np.exp(outcome["gold_logprob"].astype(np.float64)),
-    }
-    return pl.DataFrame(columns | {f"prob_{name}": p[:, k] for k, name in enumerate(classes)})
-
-
-def probabilities(predictions: pl.DataFrame, classes: Iterable[str]) -> np.ndarray:
-    """(N, K) from a predictions table."""
-    return predictions.select([f"prob_{name}" for name in classes]).to_numpy()
-
-
-__all__ = ["SPLITS", "RegionRule", "Run", "Scored", "check", "create", "key", "open", "place"]

@@ -1,0 +1,41 @@
+"""The directory of a run: name it, create it, open it, list what it holds.
+
+A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
+`examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
+Order inside the room: run · files · place.
+"""
+
+from leadline.data.examples import SPLITS
+from leadline.runs.files import (
+    plain,
+    predictions_table,
+    probabilities,
+    with_ids,
+    write_parquet,
+    write_results,
+    write_suspects,
+    write_text,
+)
+from leadline.runs.place import LOCK, check, create, key, place
+from leadline.runs.run import RegionRule, Run, Scored, open
+
+__all__ = [
+    "LOCK",
+    "SPLITS",
+    "RegionRule",
+    "Run",
+    "Scored",
+    "check",
+    "create",
+    "key",
+    "open",
+    "place",
+    "plain",
+    "predictions_table",
+    "probabilities",
+    "with_ids",
+    "write_parquet",
+    "write_results",
+    "write_suspects",
+    "write_text",
+]

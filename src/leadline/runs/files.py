@@ -1,0 +1,89 @@
+"""What is written beside the record: whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from leadline import signals
+from leadline.data.write import write_table
+from leadline.runs.run import Run
+
+
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    table.write_parquet(partial)
+    os.replace(partial, path)
+
+
+def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    write_text(path / "results.json", json.dumps(plain(results), indent=1) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it: no NaN or infinity (null), no numbers of numpy's."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
+    """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
+    table = suspects.join(with_ids(run.train.table, suspects.columns), on="id", how="left", maintain_order="left")
+    write_table(run.path / "suspects.csv", table)
+
+
+def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFrame:
+    """`id` and the source columns of a table of examples; a column whose name is taken becomes `source_<name>`."""
+    sources = [name for name in table.columns if not name.startswith("_")]
+    columns, used = [pl.col("_id").alias("id")], {*taken, *sources, "id"}
+    for name in sources:
+        if name == "id" and (table[name].cast(pl.String) == table["_id"]).all():
+            continue
+        alias = name
+        while alias in taken or (alias != name and alias in used):
+            alias = f"source_{alias}"
+        used.add(alias)
+        columns.append(pl.col(name).alias(alias))
+    return table.select(columns)
+
+
+def predictions_table(
+    ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]
+) -> pl.DataFrame:
+    """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted."""
+    if not classes:
+        return pl.DataFrame({"id": list(ids), "label": labels, "predicted": outcome["prediction"].astype(float)})
+    p = signals.softmax(outcome["logits"])  # (N, K)
+    best = p.argmax(axis=1)
+    columns: dict[str, Any] = {
+        "id": list(ids),
+        "label": list(labels),
+        "predicted": [classes[k] for k in best],
+        "confidence": p.max(axis=1),
+        "gold_probability": np.exp(outcome["gold_logprob"].astype(np.float64)),
+    }
+    return pl.DataFrame(columns | {f"prob_{name}": p[:, k] for k, name in enumerate(classes)})
+
+
+def probabilities(predictions: pl.DataFrame, classes: Iterable[str]) -> np.ndarray:
+    """(N, K) from a predictions table."""
+    return predictions.select([f"prob_{name}" for name in classes]).to_numpy()

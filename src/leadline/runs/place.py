@@ -1,0 +1,137 @@
+"""Where a run goes: its name, what is there already, and who may write there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+import yaml
+
+from leadline import evaluate
+from leadline.data.examples import Examples
+from leadline.errors import InputError
+from leadline.recipe import Recipe
+from leadline.runs.files import write_text
+from leadline.runs.run import Run
+
+State = Literal["new", "unfinished", "finished"]
+
+
+def check(recipe: Recipe) -> None:
+    """Names that the recipe's shape cannot know: metrics."""
+    for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
+        evaluate.find_metric(name)
+    stopping = recipe.training.early_stopping
+    if stopping is not None and stopping.metric != "loss":
+        if evaluate.find_metric(stopping.metric).needs == "each class" and "[" not in stopping.metric:
+            raise InputError(
+                f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]"
+            )
+
+
+def key(recipe: Recipe, examples: Examples, base: Run | None = None) -> str:
+    """What makes two runs the same: the recipe, the content of its data, the signals of its base."""
+    content = {split: source["sha256"] for split, source in examples.sources.items()}
+    stand_on = [period.read_bytes() for period in sorted((base.path / "signals").glob("*.arrow"))] if base else []
+    digest = hashlib.sha256(json.dumps([recipe.to_dict(), content], sort_keys=True).encode())
+    for period in stand_on:
+        digest.update(hashlib.sha256(period).digest())
+    return digest.hexdigest()
+
+
+def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[Path, State]:
+    """Where the run goes, and what is there: nothing, an unfinished run of the same key, or a finished one.
+
+    Raises InputError when `name` is given and holds another recipe: a directory is never overwritten.
+    """
+    if name is not None:
+        path = Path(name) if os.sep in name else root / name
+        if not path.exists() or (path.is_dir() and not any(p.name != LOCK for p in path.iterdir())):
+            return path, "new"
+        if _key_of(path) != run_key:
+            raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
+        return path, _state(path)
+    stem = f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
+    taken = {int(p.name[len(stem) + 1 :]): p for p in root.glob(f"{stem}-*") if p.name[len(stem) + 1 :].isdigit()}
+    for _, path in sorted(taken.items()):
+        if _key_of(path) == run_key:
+            return path, _state(path)
+    number = next(n for n in range(1, len(taken) + 2) if n not in taken)
+    return root / f"{stem}-{number}", "new"
+
+
+def create(
+    recipe: Recipe, examples: Examples, about: Mapping[str, Any], run_key: str, name: str | None, root: Path
+) -> tuple[Run, TextIO]:
+    """Claims the directory and writes recipe.yaml and examples.parquet; returns the run and its lock, to be closed.
+
+    What an unfinished run of the same key left is removed. Two processes never share a directory: a name that another
+    takes first is passed over, and a run that another process is training is an InputError.
+    """
+    while True:
+        path, state = place(recipe, run_key, name, root)
+        if state == "finished":
+            raise InputError(f"{path}: another process has just finished this run")
+        try:
+            path.mkdir(parents=True, exist_ok=path.exists() and (state == "unfinished" or name is not None))
+        except FileExistsError:
+            continue
+        lock = _locked(path)
+        if (path / "examples.parquet").is_file() and (_key_of(path) != run_key or _state(path) == "finished"):
+            (path / LOCK).unlink()  # another process came and went between the look and the lock: look again
+            lock.close()
+            continue
+        for left in path.iterdir():
+            if left.name != LOCK:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
+        examples.write(path / "examples.parquet")
+        return Run(path), lock
+
+
+LOCK = ".lock"  # held while a process trains the run; goes with the process, however it ends
+
+
+def _locked(path: Path) -> TextIO:
+    lock = (path / LOCK).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise InputError(
+            f"{path}: another process is training this run; wait for it, or choose another --name"
+        ) from None
+    return lock
+
+
+def _key_of(path: Path) -> str | None:
+    try:
+        document = yaml.safe_load((path / "recipe.yaml").read_text(encoding="utf-8"))
+        return document["run"]["key"]
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return None  # no run of ours, or one whose recipe is damaged: never taken for the run that is asked for
+
+
+def _state(path: Path) -> State:
+    whole = (path / "examples.parquet").is_file()
+    return "finished" if whole and Run(path).finished else "unfinished"
+
+
+def _data_name(recipe: Recipe) -> str:
+    source = recipe.data.train
+    if source.startswith("hub:"):
+        return _slug(re.split(r"[:@]", source.removeprefix("hub:"))[0].split("/")[-1])
+    path = Path(source)
+    stem = path.name.split(".")[0]
+    return _slug(path.resolve().parent.name if stem in {"train", "training", "data"} else stem) or "data"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")
