@@ -1,7 +1,7 @@
 """Evaluate: metrics, calibration, slices, intervals. Arrays in, numbers out; no files, no torch.
 
-Order inside the room: checks · intervals · calibration · answers · formulas · measure · breakdown · agreement.
-(Paired tests of two models on the same rows stand on `intervals.resamples`, beside `measure`.)
+Order inside the room: checks · intervals · calibration · answers · formulas · measure · breakdown · agreement ·
+paired_power · paired · paired_seeds.
 """
 
 from leadline.evaluate.agreement import Agreement, overlap_of_hardest, rank_agreement
@@ -18,26 +18,39 @@ from leadline.evaluate.calibration import (
 from leadline.evaluate.formulas import METRICS, Metric
 from leadline.evaluate.intervals import mean_interval, resamples, wilson
 from leadline.evaluate.measure import find_metric, metrics, with_intervals
+from leadline.evaluate.paired import Difference, corrected, holm
+from leadline.evaluate.paired_power import detectable_accuracy, detectable_mean, rows_needed, seeds_needed
+from leadline.evaluate.paired_seeds import over_seeds, relabelling, sign_flips
 
 __all__ = [
     "METRICS",
     "Agreement",
+    "Difference",
     "Metric",
     "accuracy_at_coverage",
     "aurc",
     "calibration_error",
     "confusion",
+    "corrected",
+    "detectable_accuracy",
+    "detectable_mean",
     "e_aurc",
     "find_metric",
     "fit_temperature",
+    "holm",
     "mean_interval",
     "metrics",
+    "over_seeds",
     "overlap_of_hardest",
     "per_class",
     "rank_agreement",
     "reliability",
+    "relabelling",
     "resamples",
     "risk_coverage",
+    "rows_needed",
+    "seeds_needed",
+    "sign_flips",
     "slices",
     "wilson",
     "with_intervals",

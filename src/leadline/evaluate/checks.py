@@ -56,6 +56,11 @@ def same_length(a: Sized, b: Sized, what: str) -> None:
         raise InputError(f"{what}: {len(a)} and {len(b)} rows; they must be the same rows in the same order")
 
 
+def in_range(values: np.ndarray, low: float, high: float, what: str) -> None:
+    """InputError unless every value (N,) lies in [low, high]; NaN does not."""
+    _refuse(~((values >= low) & (values <= high)), what, lambda i: f"is {values[i]:g}, outside [{low:g}, {high:g}]")
+
+
 def confidence_and_correct(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """(N,) in [0, 1] and (N,) 0 or 1, both float64, or InputError."""
     c, a = numbers(confidence, "confidence"), numbers(correct, "correct")
