@@ -1,7 +1,7 @@
 """Evaluate: metrics, calibration, slices, intervals. Arrays in, numbers out; no files, no torch.
 
 Order inside the room: checks · intervals · calibration · answers · formulas · measure · breakdown · agreement ·
-paired_power · paired · paired_seeds.
+paired_power · paired · paired_seeds · paired_rows.
 """
 
 from leadline.evaluate.agreement import Agreement, overlap_of_hardest, rank_agreement
@@ -20,6 +20,7 @@ from leadline.evaluate.intervals import mean_interval, resamples, wilson
 from leadline.evaluate.measure import find_metric, metrics, with_intervals
 from leadline.evaluate.paired import Difference, corrected, holm
 from leadline.evaluate.paired_power import detectable_accuracy, detectable_mean, rows_needed, seeds_needed
+from leadline.evaluate.paired_rows import mcnemar, paired_bootstrap, paired_randomisation
 from leadline.evaluate.paired_seeds import over_seeds, relabelling, sign_flips
 
 __all__ = [
@@ -38,10 +39,13 @@ __all__ = [
     "find_metric",
     "fit_temperature",
     "holm",
+    "mcnemar",
     "mean_interval",
     "metrics",
     "over_seeds",
     "overlap_of_hardest",
+    "paired_bootstrap",
+    "paired_randomisation",
     "per_class",
     "rank_agreement",
     "reliability",

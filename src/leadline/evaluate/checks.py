@@ -63,12 +63,18 @@ def in_range(values: np.ndarray, low: float, high: float, what: str) -> None:
 
 def confidence_and_correct(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """(N,) in [0, 1] and (N,) 0 or 1, both float64, or InputError."""
-    c, a = numbers(confidence, "confidence"), numbers(correct, "correct")
+    c, a = numbers(confidence, "confidence"), zero_or_one(correct, "correct")
     same_length(c, a, "confidence and correct")
     # a maximum over float32 probabilities may pass 1 by a rounding error
     _refuse((c < 0) | (c > 1 + TOLERANCE), "confidence", lambda i: f"is {c[i]:.6g}, outside [0, 1]")
-    _refuse((a != 0) & (a != 1), "correct", lambda i: f"is {a[i]:.6g}; leave out rows where correct is undefined")
     return c, a
+
+
+def zero_or_one(values: ArrayLike, what: str) -> np.ndarray:
+    """(N,) 0.0 or 1.0, or InputError."""
+    a = numbers(values, what)
+    _refuse((a != 0) & (a != 1), what, lambda i: f"is {a[i]:.6g}; leave out rows where correct is undefined")
+    return a
 
 
 def _refuse(bad: ArrayLike, what: str, because: Callable[[int], str]) -> None:

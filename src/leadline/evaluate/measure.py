@@ -32,9 +32,9 @@ def metrics(
     Without classes: regression, labels and "probabilities" are true and predicted numbers (N,).
     An undefined metric is NaN. InputError for N = 0, a bad row (named), an unknown metric or one that the data lack.
     """
-    rows = _rows(labels, probabilities, classes)
-    names = _names(metrics, rows, classes)
-    values = _values(names, rows.weighted(np.ones((len(rows), 1))), classes)
+    rows = checked(labels, probabilities, classes)
+    names = full_names(metrics, rows, classes)
+    values = values_of(names, rows.weighted(np.ones((len(rows), 1))), classes)
     return {name: float(value[0]) for name, value in zip(names, values, strict=True)}
 
 
@@ -57,11 +57,11 @@ def with_intervals(
     ECE, equal-mass ECE and MCE grow with noise: their resamples lie above the value, and they get the basic interval
     instead (2 value - percentile), still short below a few hundred rows.
     """
-    rows = _rows(labels, probabilities, classes)
-    names = _names(metrics, rows, classes)
-    value = _values(names, rows.weighted(np.ones((len(rows), 1))), classes)[:, 0]  # (M,)
+    rows = checked(labels, probabilities, classes)
+    names = full_names(metrics, rows, classes)
+    value = values_of(names, rows.weighted(np.ones((len(rows), 1))), classes)[:, 0]  # (M,)
     if len(rows) > 1:
-        blocks = [_values(names, rows.weighted(weights), classes) for weights in resamples(len(rows), repeats, seed)]
+        blocks = [values_of(names, rows.weighted(weights), classes) for weights in resamples(len(rows), repeats, seed)]
         draws = np.concatenate(blocks, axis=1)  # (M, repeats)
         intervals = [_interval(name, value[i], draws[i], level) for i, name in enumerate(names)]
     else:
@@ -77,7 +77,8 @@ def _interval(name: str, value: float, draws: np.ndarray, level: float) -> tuple
     return basic(value, draws, level, metric.range) if metric.grows_with_noise else percentiles(draws, level)
 
 
-def _rows(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Classified | Estimated:
+def checked(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> Classified | Estimated:
+    """The rows, fit to be measured, or InputError; arguments as `metrics`."""
     if not len(classes):
         return Estimated.check(labels, probabilities)
     if len(set(classes)) < len(classes):
@@ -85,7 +86,7 @@ def _rows(labels: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -
     return Classified.check(labels, probabilities, len(classes))
 
 
-def _names(wanted: Names, rows: Classified | Estimated, classes: Sequence[str]) -> list[str]:
+def full_names(wanted: Names, rows: Classified | Estimated, classes: Sequence[str]) -> list[str]:
     """The full names, `f1` spelled out per class; every name that cannot be computed is told at once."""
     problems, names = [], []
     for name in METRICS if wanted == "auto" else ([wanted] if isinstance(wanted, str) else wanted):
@@ -121,7 +122,7 @@ def _has(metric: Metric, rows: Classified | Estimated) -> bool:
     }[metric.needs]
 
 
-def _values(names: Sequence[str], sample: ClassifiedSample | EstimatedSample, classes: Sequence[str]) -> np.ndarray:
+def values_of(names: Sequence[str], sample: ClassifiedSample | EstimatedSample, classes: Sequence[str]) -> np.ndarray:
     """(M, B): each metric on each set of weights; a metric per class is computed once for all classes."""
     computed = {base: METRICS[base].function(sample) for base in dict.fromkeys(n.partition("[")[0] for n in names)}
     index = {name: k for k, name in enumerate(classes)}
