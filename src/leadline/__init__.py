@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = version("leadline")
 ROOMS = ("comparison", "data", "demo", "evaluate", "figures", "interop", "plans", "recipe", "report", "runs", "scores",
-         "signals", "suspects")  # fmt: skip
+         "signals", "suspects", "sweep")  # fmt: skip
 __all__ = ["Recorder", "Run", "open", "train"]
 
 

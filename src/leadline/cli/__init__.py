@@ -1,6 +1,6 @@
 """The command line: the library with printing. One command per verb; our errors become advice.
 
-Order inside the room: output · progress · training · reading · rows · story.
+Order inside the room: output · progress · sweeps · training · reading · rows · story.
 Only the commands' signatures are loaded for `leadline --help`; what a command needs it imports when it runs.
 """
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from leadline.cli import reading, rows, story, training
+from leadline.cli import reading, rows, story, sweeps, training
 
 app = typer.Typer(
     name="leadline",
@@ -54,6 +54,7 @@ COMMANDS = {
 }
 for name, (command, short) in COMMANDS.items():
     app.command(name=name, short_help=short)(command)  # type: ignore[type-var]
+app.add_typer(sweeps.app, name="sweep", short_help="Many runs: grids, seeds, dependencies; N at a time.")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from leadline.cli.output import print_json, print_results, say, split_list
+from leadline.cli.sweeps import train_seeds
 
 Columns = Annotated[list[str] | None, typer.Option("--text", help="Text column; give two for pairs (a,b or repeated).")]
 Label = Annotated[str | None, typer.Option("--label", help="Label column.")]
@@ -40,6 +41,10 @@ def train(
     max_length: Annotated[int | None, typer.Option(help="Longest input in tokens; longer texts are truncated.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, bf16, fp16 or fp32.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the training (training.seed).")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Train so many runs, of this seed and those that follow; see sweep.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="With --seeds: how many runs at a time.")] = 1,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,6 +84,8 @@ def train(
     else:
         recipe = recipes.load(recipes.quick(source, **given), overrides)
 
+    if seeds is not None:
+        return train_seeds(recipe, seeds, name, root, jobs, ["--check"] if check else [], json)
     say("loading torch and transformers")
     from leadline import experiment
 

@@ -16,7 +16,7 @@ from leadline.runs.files import (
     write_suspects,
     write_text,
 )
-from leadline.runs.place import LOCK, check, create, key, place
+from leadline.runs.place import LOCK, check, create, default_name, key, place
 from leadline.runs.run import RegionRule, Run, Scored, open
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Scored",
     "check",
     "create",
+    "default_name",
     "key",
     "open",
     "place",

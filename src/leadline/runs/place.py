@@ -58,7 +58,7 @@ def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[P
         if _key_of(path) != run_key:
             raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
         return path, _state(path)
-    stem = f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
+    stem = default_name(recipe)
     taken = {int(p.name[len(stem) + 1 :]): p for p in root.glob(f"{stem}-*") if p.name[len(stem) + 1 :].isdigit()}
     for _, path in sorted(taken.items()):
         if _key_of(path) == run_key:
@@ -122,6 +122,11 @@ def _key_of(path: Path) -> str | None:
 def _state(path: Path) -> State:
     whole = (path / "examples.parquet").is_file()
     return "finished" if whole and Run(path).finished else "unfinished"
+
+
+def default_name(recipe: Recipe) -> str:
+    """<data>-<model>: what a run is called, before its number."""
+    return f"{_data_name(recipe)}-{_slug(Path(recipe.model_name).name)}"
 
 
 def _data_name(recipe: Recipe) -> str:
