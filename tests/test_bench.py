@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"]}
+TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"]}
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -30,10 +30,12 @@ def test_a_bench_at_toy_size(script, tmp_path):
     assert {"cpu", "cores", "versions"} <= set(result["machine"])
     if script == "datasets.py":
         assert [run["seed"] for run in result["results"][0]["runs"]] == [0, 1] and result["results"][0]["n_test"] == 100
-    else:
+    elif script == "scores.py":
+        assert result["streamed"]["runs"][0]["n"] == 2000 and result["streamed"]["runs"][0]["private_bytes"] > 1e6
+    elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 
 
 def test_every_bench_is_smoke_tested():
-    ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py"}
+    ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py", "simulated.py"}
     assert ours <= {*TOY, "map_100k.py"}, "add the new bench to TOY, or to its own test"

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from leadline.data.ids import Ids
 from leadline.errors import InputError
 
 FORMAT = 1
@@ -44,42 +45,53 @@ def outcome(logits: np.ndarray, targets: np.ndarray, link: str = "softmax") -> d
 
     Computed in float64, returned as FIELDS. An absent option is a logit of -inf. K = 1 and NaN raise ValueError.
     """
-    z = np.asarray(logits, dtype=np.float64)
+    z = np.asarray(logits)
     if z.ndim != 2 or z.shape[1] < 2:
         raise ValueError(f"logits of shape (B, K) with K >= 2 are needed, not {z.shape}")
-    if np.isnan(z).any() or np.isposinf(z).any() or not np.isfinite(z).any(axis=1).all():
-        bad = int(np.flatnonzero(np.isnan(z).any(1) | np.isposinf(z).any(1) | ~np.isfinite(z).any(1))[0])
+    z = np.ascontiguousarray(
+        z.T, dtype=np.float64
+    )  # (K, B): with few options sums down columns are several times faster
+    there = np.isfinite(z)
+    if not (there | np.isneginf(z)).all() or not there.any(axis=0).all():
+        bad = int(np.flatnonzero(~(there | np.isneginf(z)).all(axis=0) | ~there.any(axis=0))[0])
         raise ValueError(f"logits of row {bad} are NaN or infinite")
-    if link == "sigmoid":
-        return _sigmoid_outcome(z, np.asarray(targets, dtype=np.float64))
-    log_p = z - _logsumexp(z)
     targets = np.asarray(targets)
+    if link == "sigmoid":
+        return _sigmoid_outcome(z, targets.T.astype(np.float64))
+    z_top = z.max(axis=0)
+    e = np.exp(z - z_top)
+    total = e.sum(axis=0)
+    log_p = z - (z_top + np.log(total))
     gold = targets if targets.ndim == 1 else targets.argmax(axis=1)  # lowest index on ties
-    b = np.arange(len(z))
+    at = (gold, np.arange(z.shape[1]))
+    z_gold, log_p_gold = z[at], log_p[at]
     others = z.copy()
-    others[b, gold] = -np.inf
-    loss = -log_p[b, gold] if targets.ndim == 1 else -_times_log(targets, log_p).sum(axis=1)
+    others[at] = -np.inf
+    margin = z_gold - others.max(axis=0)
+    correct = margin > 0
+    tied = np.flatnonzero(margin == 0)
+    correct[tied] = z[:, tied].argmax(axis=0) == gold[tied]  # the first of equals is the answer
     return _as_fields(
-        loss=loss,
-        gold_logprob=log_p[b, gold],
-        margin=z[b, gold] - others.max(axis=1),
-        entropy=-_times_log(np.exp(log_p), log_p).sum(axis=1),
-        correct=z.argmax(axis=1) == gold,
+        loss=-log_p_gold if targets.ndim == 1 else -_times_log(targets.T, log_p).sum(axis=0),
+        gold_logprob=log_p_gold,
+        margin=margin,
+        entropy=-_times_log(e / total, log_p).sum(axis=0),
+        correct=correct,
     )
 
 
 def _sigmoid_outcome(z: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
-    """Independent yes/no answers: sums over labels; margin of the worst label; correct = all labels right."""
+    """Independent yes/no answers, (K, B): sums over labels; margin of the worst label; correct = all labels right."""
     log_yes, log_no = -np.logaddexp(0, -z), -np.logaddexp(0, z)
     gold = y > 0.5
-    loss = -(_times_log(y, log_yes) + _times_log(1 - y, log_no)).sum(axis=1)
+    loss = -(_times_log(y, log_yes) + _times_log(1 - y, log_no)).sum(axis=0)
     p = np.exp(log_yes)
     return _as_fields(
         loss=loss,
-        gold_logprob=np.where(gold, log_yes, log_no).sum(axis=1),
-        margin=np.where(gold, z, -z).min(axis=1),
-        entropy=-(_times_log(p, log_yes) + _times_log(1 - p, log_no)).sum(axis=1),
-        correct=((z > 0) == gold).all(axis=1),
+        gold_logprob=np.where(gold, log_yes, log_no).sum(axis=0),
+        margin=np.where(gold, z, -z).min(axis=0),
+        entropy=-(_times_log(p, log_yes) + _times_log(1 - p, log_no)).sum(axis=0),
+        correct=((z > 0) == gold).all(axis=0),
     )
 
 
@@ -87,21 +99,21 @@ def _as_fields(**arrays: np.ndarray) -> dict[str, np.ndarray]:
     return {name: array.astype(FIELDS[name]) for name, array in arrays.items()}
 
 
-def _logsumexp(z: np.ndarray) -> np.ndarray:
-    top = z.max(axis=1, keepdims=True)
-    return top + np.log(np.exp(z - top).sum(axis=1, keepdims=True))
-
-
 def _times_log(weight: np.ndarray, log: np.ndarray) -> np.ndarray:
     """weight * log with 0 * -inf = 0."""
-    return np.where(weight > 0, weight * np.where(weight > 0, log, 0.0), 0.0)
+    with np.errstate(invalid="ignore"):
+        return np.where(weight > 0, weight * log, 0.0)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities over the last axis, float64; -inf gives 0."""
-    z = np.asarray(logits, dtype=np.float64)
-    e = np.exp(z - z.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    z = np.array(
+        np.moveaxis(np.asarray(logits), -1, 0), dtype=np.float64, order="C"
+    )  # (K, ...), a copy, as in `outcome`
+    z -= z.max(axis=0)
+    e = np.exp(z, out=z)
+    e /= e.sum(axis=0)
+    return np.moveaxis(e, 0, -1)
 
 
 @dataclass(frozen=True)
@@ -205,7 +217,10 @@ class Signals:
         return replace(self, periods=kept)
 
     def rows(self, rows: slice | np.ndarray) -> Signals:
-        ids = self.ids[rows] if isinstance(rows, slice) else [self.ids[i] for i in rows]
+        if isinstance(rows, slice) or isinstance(self.ids, Ids):
+            ids: Sequence[str] = self.ids[rows]  # type: ignore[index]
+        else:
+            ids = [self.ids[i] for i in rows]
         return replace(
             self,
             ids=ids,
@@ -245,9 +260,10 @@ def complete(columns: Mapping[str, np.ndarray], **more: np.ndarray) -> dict[str,
     n = len(columns["loss"])
     blank = {"loss": np.nan, "gold_logprob": np.nan, "margin": np.nan, "entropy": np.nan, "correct": -1}
     blank |= {"trained": True, "recorded": True, "step": 0}
-    full = {name: np.full(n, blank[name], dtype=kind) for name, kind in FIELDS.items()}
-    for name, array in {**columns, **more}.items():
-        full[name] = np.asarray(array, dtype=FIELDS.get(name, np.float32))
+    given = {**columns, **more}
+    full = {name: np.full(n, blank[name], dtype=kind) for name, kind in FIELDS.items() if name not in given}
+    full |= {name: np.asarray(array, dtype=FIELDS.get(name, np.float32)) for name, array in given.items()}
+    full = {name: full[name] for name in (*FIELDS, *(name for name in given if name not in FIELDS))}
     return full
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,9 @@ import typer
 from leadline.cli.output import interval, print_json, print_table, split_list
 
 if TYPE_CHECKING:
-    from leadline.runs import RegionRule, Scored
+    from leadline.comparison import Test
+    from leadline.runs import RegionRule
+    from leadline.scores import Regions
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a run.")]
 MaxEpochs = Annotated[
@@ -35,6 +38,8 @@ def score(
 ) -> None:
     """(Re)compute scores.parquet, with the region of every example.
 
+    Scores that the file holds already and that are not asked for stay, if they are of the same signals and epochs.
+
     Example: leadline score runs/reviews-minilm-1 --max-epochs 4 --proportion 0.33
     """
     from leadline import runs
@@ -42,21 +47,22 @@ def score(
 
     opened = runs.open(run)
     names = "all" if scores == "all" else split_list(scores)
-    scored = opened.scored(names, max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
-    path = opened.path / "scores.parquet"
-    runs.write_parquet(path, scored.table)
+    written = runs.write_scores(opened, names, max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
+    cut = written.regions
     if json:
-        columns, cut = list(scored.columns()), scored.regions
-        print_json({"run": str(run), "n": scored.table.height, "scores": columns, "left_out": scored.left_out,
-                    "rule": cut.rule, "regions": scored.ids_by_region(), "overlaps": cut.overlaps.to_dicts(),
-                    "path": str(path)})  # fmt: skip
+        ids = {name: list(opened.signals.rows(rows).ids) for name, rows in cut.sets.items()}
+        print_json({"run": str(run), "n": written.n, "scores": written.names, "left_out": written.left_out,
+                    "rule": cut.rule, "regions": ids, "overlaps": cut.overlaps.to_dicts(),
+                    "path": str(written.path)})  # fmt: skip
         return
-    rows = [[name, SCORES[name].higher_is, *summary(column)] for name, column in scored.columns().items()]
-    print_table(f"scores of {scored.table.height:,} examples", ["score", "high means", "min", "median", "max"], rows)
-    print_regions(scored)
-    for name, reason in scored.left_out.items():
+    rows = [[name, SCORES[name].higher_is, *summary(written.column(name))] for name in written.names]
+    print_table(f"scores of {written.n:,} examples", ["score", "high means", "min", "median", "max"], rows)
+    print_regions(cut)
+    for name, reason in written.left_out.items():
         print(f"left out: {name}: {reason}")
-    print(f"written  {path}")
+    if written.kept:
+        print(f"kept     {', '.join(written.kept)}: of the same epochs, computed before")
+    print(f"written  {written.path}")
 
 
 def region_rule(rule: str, proportion: float, precedence: str) -> RegionRule:
@@ -72,18 +78,19 @@ def region_rule(rule: str, proportion: float, precedence: str) -> RegionRule:
     return RegionRule(rule, proportion, order)  # type: ignore[arg-type]
 
 
-def print_regions(scored: Scored) -> None:
-    overlaps = scored.regions.overlaps
+def print_regions(cut: Regions) -> None:
+    overlaps = cut.overlaps
     header = {"region": "region", "in_set": "in its set", "category": "filed here"}
     names = [header.get(name, name.replace("_", " ")) for name in overlaps.columns]
-    print_table(f"regions ({scored.regions.rule})", names, [list(row) for row in overlaps.rows()])
+    print_table(f"regions ({cut.rule})", names, [list(row) for row in overlaps.rows()])
 
 
 def summary(column: Any) -> list[float | None]:
     import numpy as np
 
     known = column[~np.isnan(column)]
-    return [float(f(known)) for f in (np.min, np.median, np.max)] if len(known) else [None] * 3
+    middle = [float(np.median(known, overwrite_input=True))] if len(known) else []
+    return [float(known.min()), *middle, float(known.max())] if len(known) else [None] * 3
 
 
 def map_(
@@ -108,7 +115,7 @@ def map_(
     from leadline.report.maps import write_map
 
     opened = runs.open(run)
-    scored = opened.scored("all", max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
+    scored = runs.kept_scores(opened, "all", max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
     write_map(opened, scored, output, x, y, color)
     print(f"written  {output}")
 
@@ -133,25 +140,64 @@ def compare(
         str, typer.Option(help="Scores to compare, with commas.")
     ] = "confidence,variability,correctness,forgetting,action_mean,aum,el2n,entropy",
     labels: Annotated[str, typer.Option(help="same, or ignore: also compare runs whose labels differ.")] = "same",
+    against: Annotated[
+        str | None, typer.Option(help="The run, or runs of one name, that the others are tested against; the first.")
+    ] = None,
+    all_pairs: Annotated[bool, typer.Option("--all-pairs", help="Test every two runs.")] = False,
+    metrics: Annotated[
+        str | None, typer.Option(help="Metrics to test, with commas; accuracy,macro_f1 or rmse,mae,pearson.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Rank agreement of scores, within one run or between runs of the same data; metrics of runs side by side.
+    """Rank agreement of scores, within one run or between runs of the same data; metrics side by side, with tests.
+
+    Runs that differ in the seed of training only are averaged, and tested over seeds too.
 
     Example: leadline compare runs/a runs/b
     """  # fmt: skip
     from leadline import comparison, runs
 
     opened = [runs.open(path) for path in paths]
-    found = comparison.compare(opened, split_list(scores), labels)
+    tested = split_list(metrics) or None
+    found = comparison.compare(opened, split_list(scores), labels, against, all_pairs, tested)
     if json:
         print_json(found.to_dict())
         return
     names = found.runs
-    for table in found.agreements:
-        rows = [[name, *row] for name, row in zip(table.names, table.spearman.tolist(), strict=True)]
-        print_table(f"Spearman rank agreement of scores: {table.title} (n = {table.n:,})", ["", *table.names], rows)
-    for split, metrics in found.results.items():
-        rows = [[metric, *(interval(run) if run else "" for run in values)] for metric, values in metrics.items()]
+    for agreed in found.agreements:
+        rows = [[name, *row] for name, row in zip(agreed.names, agreed.spearman.tolist(), strict=True)]
+        print_table(f"Spearman rank agreement of scores: {agreed.title} (n = {agreed.n:,})", ["", *agreed.names], rows)
+    for split, table in found.results.items():
+        rows = [[metric, *(interval(run) if run else "" for run in values)] for metric, values in table.items()]
         print_table(f"{split}: value [95 % interval]", ["metric", *names], rows)
+    groups = [group.name for group in found.groups]
+    for split, means in found.means.items():
+        rows = [
+            [metric, *(f"{interval(mean)}, n = {mean['n']}" if mean else "" for mean in values)]
+            for metric, values in means.items()
+        ]
+        print_table(f"{split}: mean over seeds [95 % interval]", ["metric", *groups], rows)
+    print_tests(found.tests)
     for note in found.notes:
         print(note)
+
+
+def print_tests(tests: Sequence[Test]) -> None:
+    """A table for each pair, second minus first; p beside p corrected for all of the tables."""
+    from dataclasses import asdict
+
+    header = ["over", "metric", "difference", "p", "p (Holm)", "detectable", "n", "test"]
+    for first, second in dict.fromkeys((test.first, test.second) for test in tests):
+        rows = [
+            [test.over, test.metric, interval(asdict(d)), chance(d.p), chance(d.p_holm), d.detectable, d.n, d.method]
+            for test in tests
+            for d in [test.difference]
+            if (test.first, test.second) == (first, second)
+        ]
+        split = next(test.split for test in tests if (test.first, test.second) == (first, second))
+        print_table(f"{split}: {second} minus {first} [95 % interval]", header, rows)
+
+
+def chance(p: float) -> str:
+    """A p-value for a person: never 0."""
+    return "undefined" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"

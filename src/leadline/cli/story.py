@@ -32,14 +32,14 @@ def demo(
     planted = len(truth.of_kind("wrong"))
     say(f"wrote {n:,} messages to a shop into {truth.train}; {planted} have a wrong label on purpose")
     say("loading torch and transformers")
-    from leadline import experiment
+    from leadline import experiment, runs
 
     with Watch() as watch:
         run = experiment.train(
             data=str(truth.train), test=str(truth.test), id="id", text="text", label="label", model=model,
             epochs=epochs, max_length=64, root=to / "runs", tell=watch,
         )  # fmt: skip
-    write_map(run, run.scored(), run.path / "map.html")
+    write_map(run, runs.kept_scores(run), run.path / "map.html")
     found = story.found(truth, run)
     print_table("planted wrong labels among the top suspects (lowest AUM)", found.header, found.rows)
     print_table("region of the data map, by kind of text", found.region_header, found.region_rows)

@@ -11,19 +11,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from leadline.data.ids import Ids
 from leadline.errors import InputError
 
 FORMAT = 1
 METADATA_KEY = b"leadline"
 SPLITS = ("train", "validation", "test")
+REPEATED = ["_split", "_label"]  # few distinct values: held as numbers with a dictionary where few columns are read
+PIECE = 250_000  # rows
 DIGITS = 4000  # Python refuses to turn more into a number
 
 
@@ -41,7 +46,8 @@ class Examples:
         return self.table.height
 
     def split(self, name: str) -> Examples:
-        return replace(self, table=self.table.filter(pl.col("_split") == name))
+        inside = self.table["_split"] == name
+        return self if inside.all() else replace(self, table=self.table.filter(inside))
 
     @property
     def splits(self) -> list[str]:
@@ -51,6 +57,11 @@ class Examples:
     @property
     def ids(self) -> list[str]:
         return self.table["_id"].to_list()
+
+    @property
+    def id_column(self) -> Ids:
+        """The ids without a Python object for each: for what must hold ten million of them."""
+        return Ids(self.table["_id"])
 
     @property
     def soft(self) -> bool:
@@ -64,8 +75,15 @@ class Examples:
         """
         if not self.classes:
             return self.table["_label"].cast(pl.Float64, strict=False).to_numpy()
+        labels = self.table["_label"]
+        if labels.dtype != pl.Categorical:
+            labels = labels.cast(pl.String).cast(pl.Categorical)
         index = {name: k for k, name in enumerate(self.classes)}
-        return np.array([index[label] for label in self.table["_label"].to_list()], dtype=np.int64)
+        distinct = labels.unique()
+        codes = distinct.to_physical().to_numpy()
+        of_code = np.zeros(codes.max(initial=0) + 1, dtype=np.int64)  # number of a category -> class
+        of_code[codes] = [index[label] for label in distinct.to_list()]
+        return of_code[labels.to_physical().to_numpy()]
 
     @property
     def targets(self) -> np.ndarray:
@@ -104,19 +122,19 @@ class Examples:
         os.replace(partial, path)
 
     @staticmethod
-    def read(path: Path) -> Examples:
+    def read(path: Path, columns: Iterable[str] | None = None) -> Examples:
+        """examples.parquet, or only those of its `columns` that it has: texts are most of its memory."""
         if not path.is_file():
             raise InputError(f"{path}: no such file; is this the directory of a run?")
         try:
-            table = pq.read_table(path)
+            frame, schema = _read_all(path) if columns is None else _read_some(path, columns)
         except Exception as error:  # pyarrow raises several kinds for a damaged file
             raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
-        metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        metadata = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if metadata.get("format", FORMAT) > FORMAT:
             raise InputError(
                 f"{path}: format {metadata['format']} is newer than this leadline knows ({FORMAT}); upgrade leadline"
             )
-        frame = pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None)))
         classes = metadata.get("classes")
         if classes is None:  # written by another program: the labels themselves say which classes there are
             from_labels = frame["_label"].cast(pl.String).unique().to_list() if "_label" in frame.columns else []
@@ -130,6 +148,26 @@ class Examples:
             sources=metadata.get("sources", {}),
             named="classes" in metadata,
         )
+
+
+def _read_all(path: Path) -> tuple[pl.DataFrame, pa.Schema]:
+    table = pq.read_table(path)
+    return pl.DataFrame(pl.from_arrow(table.replace_schema_metadata(None))), table.schema
+
+
+def _read_some(path: Path, columns: Iterable[str]) -> tuple[pl.DataFrame, pa.Schema]:
+    """Those of `columns` that the file has, piece by piece, so that nothing is in memory twice."""
+    with pq.ParquetFile(path, read_dictionary=REPEATED) as file:
+        schema = file.schema_arrow
+        chosen = [name for name in columns if name in schema.names]
+        pieces = [
+            pl.DataFrame(pl.from_arrow(pa.table(batch).replace_schema_metadata(None)))
+            for batch in file.iter_batches(PIECE, columns=chosen)
+        ]
+    if not pieces:
+        pieces = [pl.DataFrame(pl.from_arrow(schema.empty_table().select(chosen).replace_schema_metadata(None)))]
+    pa.default_memory_pool().release_unused()
+    return pl.concat(pieces), schema
 
 
 def natural(text: str) -> tuple[Any, ...]:
@@ -186,10 +224,21 @@ def fingerprint(examples: Examples) -> dict[str, str]:
     result = {}
     for name in ("_input_hash", "_label_hash"):
         digest = hashlib.sha256()
-        for value in examples.table[name] if name in examples.table.columns else []:
-            digest.update(b"-" if value is None else value.to_bytes(8, "little"))
+        column = examples.table[name] if name in examples.table.columns else pl.Series([], dtype=pl.Int64)
+        for start in range(0, len(column), 1_000_000):
+            digest.update(_hash_bytes(column[start : start + 1_000_000]))
         result[name.removeprefix("_")] = digest.hexdigest()
     return result
+
+
+def _hash_bytes(column: pl.Series) -> bytes:
+    """Each value as eight bytes, least first; a null as "-"."""
+    nulls = column.null_count()
+    if nulls == 0:
+        return column.to_numpy().astype("<i8").tobytes()
+    if nulls == len(column):
+        return b"-" * nulls
+    return b"".join(b"-" if value is None else value.to_bytes(8, "little") for value in column)
 
 
 def join(run: Examples, data: Examples, labels: str = "same", where: str = "the data") -> np.ndarray:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from leadline.errors import InputError
-from leadline.runs import Run
+from leadline.runs import Run, kept_scores
 from leadline.scores import SCORES
 
 # Part of a model's name -> papers; the first that fits. `tiny` is a BERT built from the training texts.
@@ -105,7 +105,7 @@ def references(run: Run, names: Sequence[str] | None = None) -> str:
     """BibTeX of the methods that a run used. `names`: scores; None takes every score that the run has."""
     if names is None:
         try:
-            names = list(run.scored().columns())
+            names = list(kept_scores(run).columns())
         except InputError:  # nothing was recorded
             names = []
     return "\n\n".join(entries()[key].bibtex for key in cited(run, names)) + "\n"

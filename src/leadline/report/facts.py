@@ -15,7 +15,7 @@ from leadline import evaluate, scores
 from leadline.errors import InputError
 from leadline.report.maps import with_axes
 from leadline.report.words import count, estimate, excerpt, listing, number, plural, share
-from leadline.runs import Run
+from leadline.runs import Run, kept_scores
 from leadline.signals import Signals
 
 MAIN = ("macro_f1", "accuracy", "rmse", "pearson")  # of the headline, those that the results have
@@ -81,7 +81,7 @@ class View:
 def read(run: Run) -> View:
     """Reads signals, scores and regions; what cannot be had is left out and explained, never an error."""
     try:
-        signals, scored = run.signals, run.scored()
+        signals, scored = run.signals, kept_scores(run)
     except InputError as error:
         return View(run, missing=str(error).removeprefix(f"{run.path}: "))
     table, x, y, _ = with_axes(scored)

@@ -16,10 +16,13 @@ import yaml
 from leadline import scores as scores_room
 from leadline import signals
 from leadline.data.examples import Examples, fingerprint
+from leadline.data.ids import Ids
 from leadline.errors import InputError, nearest
 from leadline.recipe import Recipe, load
 from leadline.scores import regions
 from leadline.signals import Signals
+
+IDENTITY = ("_id", "_split", "_label", "_label_distribution", "_input_hash", "_label_hash")
 
 
 @dataclass(frozen=True)
@@ -90,19 +93,26 @@ class Run:
 
     @cached_property
     def examples(self) -> Examples:
-        examples = Examples.read(self.path / "examples.parquet")
+        return self._in_recorded_order(Examples.read(self.path / "examples.parquet"))
+
+    def _in_recorded_order(self, examples: Examples) -> Examples:
+        """With the classes in the order of the logits."""
         first = signals.period_path(self.path / "signals", 1)
         recorded = tuple(signals.read_period(first).metadata.get("classes", ())) if first.is_file() else ()
         if not recorded or recorded == examples.classes:
             return examples
-        if examples.named or not set(examples.table["_label"].cast(pl.String)) <= set(recorded):
+        if examples.named or not set(examples.table["_label"].unique().cast(pl.String)) <= set(recorded):
             raise InputError(f"{self.path}: signals/ and examples.parquet name different classes")
-        return replace(examples, classes=recorded)  # the order of the logits
+        return replace(examples, classes=recorded)
 
     @cached_property
     def train(self) -> Examples:
         """The training examples, in the order of the signals' rows."""
-        return self.examples.split("train") if "_split" in self.examples.table.columns else self.examples
+        return _of_split(self.examples, "train")
+
+    def _identities(self, split: str) -> Examples:
+        """The examples of a split without their source columns: ids, labels and hashes, all that a score needs."""
+        return _of_split(self._in_recorded_order(Examples.read(self.path / "examples.parquet", IDENTITY)), split)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,12 +122,22 @@ class Run:
     @cached_property
     def signals(self) -> Signals:
         """Outcomes of the training examples, rows in the order of `run.train`."""
-        return self._signals(self.train, self.path / "signals")
+        return self._train_record[0]
+
+    @property
+    def labels(self) -> pl.Series:
+        """(N,) what each training example was trained on, as text of few distinct values; a number for a regression."""
+        return self._train_record[1]
+
+    @cached_property
+    def _train_record(self) -> tuple[Signals, pl.Series]:
+        examples = self._identities("train")
+        return self._signals(examples, self.path / "signals"), examples.table["_label"]
 
     @cached_property
     def validation_signals(self) -> Signals | None:
         directory = self.path / "signals" / "validation"
-        return self._signals(self.examples.split("validation"), directory) if directory.is_dir() else None
+        return self._signals(self._identities("validation"), directory) if directory.is_dir() else None
 
     def _signals(self, examples: Examples, directory: Path) -> Signals:
         periods = signals.read_periods(directory)
@@ -134,7 +154,7 @@ class Run:
         if any(there is not None and there != identity[name] for name, there in recorded.items()):
             raise InputError(f"{self.path}: signals/ and examples.parquet are not of the same data (hashes differ)")
         return Signals(
-            ids=examples.ids,
+            ids=examples.id_column,
             gold=examples.gold,
             targets=examples.targets if examples.soft else None,
             classes=examples.classes,
@@ -200,27 +220,46 @@ class Run:
         """Scores and regions, computed from the signals each time."""
         window = self.signals.window(max_epochs, skip_epochs)
         columns, left_out = scores_room.compute(window, names)
-        cut = self._cut(window, rule or RegionRule())
-        table = pl.DataFrame({"id": self.train.ids, "label": self.train.table["_label"].cast(pl.String), **columns})
-        return Scored(table.with_columns(pl.Series("region", cut.category.tolist(), dtype=pl.String)), cut, left_out)
+        cut = cut_map(window, rule or RegionRule(), columns)
+        return Scored(self.as_table(columns, cut), cut, left_out)
 
-    def _cut(self, window: Signals, rule: RegionRule) -> regions.Regions:
-        columns, _ = scores_room.compute(window, ["confidence", "variability", "aleatoric", "action_mean", "loss_std"])
-        if window.n_epochs < 2:
-            empty = {name: np.array([], dtype=np.int64) for name in regions.NAMES}
-            return regions.Regions("none: one recorded epoch has no variability", empty, np.full(len(window), "none"))
-        axes = regions.axes(columns)
-        if rule.rule == "proportion":
-            return regions.by_proportion(axes.y, axes.x, rule.proportion, tuple(rule.precedence))
-        if "confidence" not in columns:
-            raise InputError(f"--regions {rule.rule} needs probabilities; this run has none: use --regions proportion")
-        if rule.rule == "threshold":
-            return regions.by_threshold(axes.y, axes.x, precedence=tuple(rule.precedence))
-        return regions.by_data_iq(axes.y, columns["aleatoric"])
+    def as_table(self, columns: Mapping[str, np.ndarray], cut: regions.Regions) -> pl.DataFrame:
+        """id, label, the columns (N,), region."""
+        ids = pl.Series("id", self.signals.ids.column if isinstance(self.signals.ids, Ids) else self.signals.ids)
+        label = self.labels.cast(pl.String).alias("label")
+        return pl.DataFrame([ids, label, *(pl.Series(name, x) for name, x in columns.items()), cut.column])
 
     def scores(self, names: str | Sequence[str] = "all", **window: Any) -> pl.DataFrame:
         """polars DataFrame: id, label, one column per score, region. Arguments as `scored`."""
         return self.scored(names, **window).table
+
+
+def cut_map(window: Signals, rule: RegionRule, have: Mapping[str, np.ndarray]) -> regions.Regions:
+    """The regions of a window of the record. `have`: score columns that are computed already."""
+    if window.n_epochs < 2:
+        return regions.nowhere("none: one recorded epoch has no variability", len(window))
+    names = ["confidence", "variability"] + ["aleatoric"] * (rule.rule == "data-iq")
+    columns = _columns(window, names, have)
+    if "confidence" not in columns:
+        columns = _columns(window, ["action_mean", "loss_std"], have)
+    axes = regions.axes(columns)
+    if rule.rule == "proportion":
+        return regions.by_proportion(axes.y, axes.x, rule.proportion, tuple(rule.precedence))
+    if "confidence" not in columns:
+        raise InputError(f"--regions {rule.rule} needs probabilities; this run has none: use --regions proportion")
+    if rule.rule == "threshold":
+        return regions.by_threshold(axes.y, axes.x, precedence=tuple(rule.precedence))
+    return regions.by_data_iq(axes.y, columns["aleatoric"])
+
+
+def _columns(window: Signals, names: Sequence[str], have: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    found, _ = scores_room.compute(window, [name for name in names if name not in have])
+    return {name: have[name] if name in have else found[name] for name in names if name in have or name in found}
+
+
+def _of_split(examples: Examples, split: str) -> Examples:
+    """A table without splits is all training data."""
+    return examples.split(split) if "_split" in examples.table.columns else examples
 
 
 def open(path: str | Path) -> Run:

@@ -49,7 +49,7 @@ from leadline.scores.predicted import (
 )
 from leadline.scores.regions import Axes, Regions, axes, by_data_iq, by_proportion, by_threshold
 from leadline.scores.registry import NEEDS, SCORES, Score
-from leadline.scores.table import average, compute
+from leadline.scores.table import average, columns, compute, known, usable
 
 __all__ = [
     "Axes",
@@ -65,6 +65,9 @@ __all__ = [
     "aum_prob",
     "average",
     "axes",
+    "columns",
+    "known",
+    "usable",
     "by_data_iq",
     "by_proportion",
     "by_threshold",

@@ -15,6 +15,7 @@ import polars as pl
 from leadline.errors import InputError
 
 NAMES = ("easy", "ambiguous", "hard")
+CATEGORIES = (*NAMES, "none")  # in the order of their codes
 AMBIGUOUS_FIRST = ("ambiguous", "easy", "hard")  # the published categories of the TD-mixup project
 HARD_FIRST = ("hard", "ambiguous", "easy")  # keeps every hard example hard
 
@@ -47,22 +48,41 @@ def axes(columns: Mapping[str, np.ndarray]) -> Axes:
 
 @dataclass(frozen=True)
 class Regions:
-    """`sets`: row indices of easy, ambiguous, hard, the most typical first; `category` (N,): one of them or "none"."""
+    """`sets`: row indices of easy, ambiguous, hard, the most typical first; `code` (N,) int8: where a row is filed."""
 
     rule: str
     sets: dict[str, np.ndarray]
-    category: np.ndarray
+    code: np.ndarray  # of CATEGORIES
+
+    @property
+    def category(self) -> np.ndarray:
+        """(N,) text: easy, ambiguous, hard or none. 36 bytes a row: for many rows use `column` or `code`."""
+        return np.array(CATEGORIES)[self.code]
+
+    @property
+    def column(self) -> pl.Series:
+        """(N,) the same as a column of text."""
+        return pl.Series("region", CATEGORIES).gather(self.code.astype(np.uint32))
 
     @property
     def overlaps(self) -> pl.DataFrame:
         """One row per region: rows in its set, rows that it shares with each set, rows filed there after precedence."""
-        in_none = np.setdiff1d(np.arange(len(self.category)), np.concatenate(list(self.sets.values())))
+        inside = {name: np.zeros(len(self.code), dtype=bool) for name in NAMES}
+        for name, members in self.sets.items():
+            inside[name][members] = True
+        none = ~(inside["easy"] | inside["ambiguous"] | inside["hard"])
         rows = []
-        for name, members in {**self.sets, "none": in_none}.items():
-            also = {f"also_{other}": len(np.intersect1d(members, self.sets[other])) for other in NAMES}
-            filed = int((self.category == name).sum())
-            rows.append({"region": name, "in_set": len(members), **also, "category": filed})
+        for number, (name, here) in enumerate({**inside, "none": none}.items()):
+            also = {f"also_{other}": int((here & inside[other]).sum()) for other in NAMES}
+            filed = int((self.code == number).sum())
+            rows.append({"region": name, "in_set": int(here.sum()), **also, "category": filed})
         return pl.DataFrame(rows)
+
+
+def nowhere(rule: str, n: int) -> Regions:
+    """No example is in a region."""
+    empty = {name: np.array([], dtype=np.int64) for name in NAMES}
+    return Regions(rule, empty, np.full(n, CATEGORIES.index("none"), dtype=np.int8))
 
 
 def by_proportion(
@@ -82,9 +102,9 @@ def by_proportion(
     rows = np.flatnonzero(~np.isnan(confidence) & ~np.isnan(variability))
     k = int(proportion * len(rows))
     sets = {
-        "easy": _highest(confidence, rows)[:k],
-        "ambiguous": _highest(variability, rows)[:k],
-        "hard": _highest(-confidence, rows)[:k],
+        "easy": _highest(confidence, rows, k),
+        "ambiguous": _highest(variability, rows, k),
+        "hard": _highest(-confidence, rows, k),
     }
     return _regions(f"proportion {proportion:g}: {k} of {len(rows)} examples each", sets, len(confidence), precedence)
 
@@ -141,15 +161,21 @@ def _checked(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return checked
 
 
-def _highest(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`rows` by falling value; ties in the order of the rows."""
-    return rows[np.argsort(-values[rows], kind="stable")]
+def _highest(values: np.ndarray, rows: np.ndarray, most: int | None = None) -> np.ndarray:
+    """`rows` by falling value, at most so many; ties in the order of the rows."""
+    low = -values[rows]
+    if most is not None and most < len(rows):  # sort only those that can be among them
+        edge = np.partition(low, most - 1)[most - 1] if most else -np.inf
+        below, at = np.flatnonzero(low < edge), np.flatnonzero(low == edge)
+        chosen = np.sort(np.concatenate([below, at[: most - len(below)]]))
+        rows, low = rows[chosen], low[chosen]
+    return rows[np.argsort(low, kind="stable")]
 
 
 def _regions(rule: str, sets: dict[str, np.ndarray], n: int, precedence: Sequence[str]) -> Regions:
     if sorted(precedence) != sorted(NAMES):
         raise InputError(f"precedence: easy, ambiguous and hard, each once, are needed, not {', '.join(precedence)}")
-    category = np.full(n, "none", dtype="<U9")
+    code = np.full(n, CATEGORIES.index("none"), dtype=np.int8)
     for name in reversed(precedence):
-        category[sets[name]] = name
-    return Regions(f"{rule}; {' over '.join(precedence)}", sets, category)
+        code[sets[name]] = CATEGORIES.index(name)
+    return Regions(f"{rule}; {' over '.join(precedence)}", sets, code)

@@ -11,32 +11,46 @@ from leadline.scores.observed import mean
 from leadline.scores.registry import NEEDS, SCORES
 from leadline.signals import Signals
 
+BLOCK = 100_000  # rows at a time
+
 
 def compute(
-    signals: Signals, names: str | Iterable[str] = "all", block: int = 100_000
+    signals: Signals, names: str | Iterable[str] = "all", block: int = BLOCK
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """({name: (N,) float64}, {name of a score left out: why}) in the order of SCORES or of `names`.
 
-    Runs over `block` rows at a time, so memory is bounded by the block. Raises InputError for an unknown name,
-    and for a run without examples or without recorded epochs.
+    Runs over `block` rows at a time, so memory is bounded by the block and the columns. Raises InputError for an
+    unknown name, and for a run without examples or without recorded epochs.
     """
+    computable, left_out = usable(signals, names)
+    return columns(signals, computable, block), left_out
+
+
+def usable(signals: Signals, names: str | Iterable[str] = "all") -> tuple[list[str], dict[str, str]]:
+    """(the scores of `names` that this run can have, {name of one that it cannot: why}). Raises as `compute`."""
     if len(signals) == 0 or signals.n_epochs == 0:
         raise InputError(f"nothing to score: {len(signals)} examples, {signals.n_epochs} recorded epochs")
     missing = {need: reason for need in NEEDS if (reason := _missing(signals, need))}
-    columns, left_out = {}, {}
-    for name in _known(names):
+    found, left_out = [], {}
+    for name in known(names):
         reasons = [missing[need] for need in SCORES[name].needs if need in missing]
         if reasons:
             left_out[name] = "; ".join(reasons)
         else:
-            columns[name] = np.full(len(signals), np.nan)
+            found.append(name)
+    return found, left_out
+
+
+def columns(signals: Signals, names: Sequence[str], block: int = BLOCK) -> dict[str, np.ndarray]:
+    """{name: (N,) float64} of scores that are known to be `usable`."""
+    filled = {name: np.full(len(signals), np.nan) for name in names}
     for rows, part in signals.blocks(block):
-        for name, column in columns.items():
+        for name, column in filled.items():
             column[rows] = SCORES[name].function(part)
-    return columns, left_out
+    return filled
 
 
-def average(runs: Sequence[Signals], names: str | Iterable[str] = "all", block: int = 100_000) -> dict[str, np.ndarray]:
+def average(runs: Sequence[Signals], names: str | Iterable[str] = "all", block: int = BLOCK) -> dict[str, np.ndarray]:
     """{name: (N,) float64}: the mean of each score over runs of the same data, of the scores that all runs have.
 
     A run that did not observe an example is passed over. An infinite score stays infinite: an example that one of
@@ -51,7 +65,8 @@ def average(runs: Sequence[Signals], names: str | Iterable[str] = "all", block: 
     return {name: mean(np.stack([table[name] for table in tables])) for name in shared}
 
 
-def _known(names: str | Iterable[str]) -> list[str]:
+def known(names: str | Iterable[str]) -> list[str]:
+    """The names asked for, "all" spelled out. Raises InputError for one that is no score."""
     chosen = list(SCORES) if names == "all" else [names] if isinstance(names, str) else list(names)
     for name in chosen:
         if name not in SCORES:
