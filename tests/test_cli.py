@@ -150,8 +150,11 @@ def test_compare_within_a_run_and_between_runs(leadline, run, tmp_path):
     assert told["agreement"][0]["spearman"][0][1] == pytest.approx(rho) and abs(rho) < 1
     assert told["results"]["validation"]["accuracy"][1] == other.results["validation"]["accuracy"]
     foreign = experiment.train(run.path / "recipe.yaml", overrides=["data.seed=9"], root=tmp_path)
-    status, _, err = leadline("compare", run.path, foreign.path)
-    assert status == 2 and "are not there" in err  # another split: other training examples
+    status, out, _ = leadline("compare", run.path, foreign.path, "--json")
+    told = json.loads(out)
+    shared = len(set(run.train.ids) & set(foreign.train.ids))  # another split: other training examples in part
+    assert status == 0 and told["shared"]["train"]["n"] == told["agreement"][0]["n"] == shared < len(run.train)
+    assert told["tests"] == [] and any("tested on other rows" in note for note in told["notes"])
 
 
 def test_export_and_import_give_the_record_back(leadline, run, tmp_path):

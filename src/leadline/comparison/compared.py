@@ -1,0 +1,228 @@
+"""`leadline compare`: rank agreement of scores, metrics of runs side by side, means over seeds, paired tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from leadline.comparison.groups import Group, distinct, grouped
+from leadline.comparison.shared import Answers, answers, shared_training
+from leadline.comparison.tested import Test, comparable, tests
+from leadline.errors import InputError, all_at_once, nearest
+from leadline.evaluate import corrected, find_metric, mean_interval, rank_agreement
+from leadline.runs import SPLITS, Run
+from leadline.scores import SCORES
+from leadline.scores import compute as compute_scores
+
+Table = dict[str, dict[str, list[dict[str, float] | None]]]  # split -> metric -> one entry per run or group
+FEW_ROWS = 50  # below, a bootstrap's interval is too short
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """Spearman and Kendall of every two columns: scores of one run, or one score of several runs."""
+
+    title: str
+    names: list[str]
+    n: int
+    spearman: np.ndarray  # (M, M)
+    kendall: np.ndarray  # (M, M) tau-b
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`shared` counts training rows: n that all runs have, and for each run those that not all have."""
+
+    runs: list[str]
+    agreements: list[Agreed]
+    results: Table  # one entry per run
+    notes: list[str]
+    shared: dict[str, Any] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
+    means: Table = field(default_factory=dict)  # one entry per group: mean over its seeds, None for a run alone
+    tests: list[Test] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        groups = [asdict(group) | {"runs": [self.runs[i] for i in group.runs]} for group in self.groups]
+        return {
+            "runs": self.runs,
+            "agreement": [vars(agreed) for agreed in self.agreements],
+            "results": self.results,
+            "notes": self.notes,
+            "shared": self.shared,
+            "groups": groups,
+            "means": self.means,
+            "tests": [test.to_dict() for test in self.tests],
+        }
+
+
+def compare(
+    runs: Sequence[Run],
+    names: Sequence[str],
+    labels: str = "same",
+    against: str | None = None,
+    all_pairs: bool = False,
+    metrics: Sequence[str] | None = None,
+) -> Comparison:
+    """One run: do its scores order the examples alike? Several: in every run alike, and do their metrics differ?
+
+    Scores are compared on the training examples that all runs have, joined by id: their inputs must be the same (and
+    their labels, unless `labels="ignore"`), else InputError that counts and names the first. Metrics are tested on the
+    test rows (validation, where no run has a test set), only between runs that answered the very same rows; a note says
+    where they did not. Runs that differ in the seed only form one group, unless all do. Every group is tested against
+    `against` (a run or group; default: the first), or every two with `all_pairs`; p-values are corrected for all tests.
+    metrics: those to test, default accuracy and macro F1, for a regression RMSE, MAE and Pearson's r.
+    """
+    if not runs:
+        raise InputError("compare: name at least one run")
+    _check(names, labels, metrics)
+    titles, notes = distinct([run.name for run in runs]), list[str]()
+    if len(runs) == 1:
+        table = _columns(runs[0], names, np.arange(len(runs[0].train)), notes)
+        return Comparison(titles, [_agreed(f"within {runs[0].name}", table)], _results(runs), notes)
+    agreements, shared = _agreements(runs, titles, names, labels, notes)
+    groups = grouped(runs, titles)
+    means = _means(groups, _results(runs)) if len(groups) < len(runs) else {}
+    opposed = groups if len(groups) > 1 else [Group(t, [i], groups[0].seeds[i : i + 1]) for i, t in enumerate(titles)]
+    pairs = list(combinations(opposed, 2)) if all_pairs else _pairs(opposed, titles, against)
+    tested = _tested(runs, titles, pairs, metrics, notes)
+    return Comparison(titles, agreements, _results(runs), notes, shared, groups, means, tested)
+
+
+def _check(names: Sequence[str], labels: str, metrics: Sequence[str] | None) -> None:
+    if labels not in ("same", "ignore"):
+        raise InputError(f"--labels {labels}: choose same or ignore")
+    unknown = [
+        f"there is no score `{name}`; the scores are {', '.join(SCORES)}" for name in names if name not in SCORES
+    ]
+    if unknown:
+        raise all_at_once("compare", unknown)
+    for name in metrics or []:
+        find_metric(name)
+
+
+def _agreements(
+    runs: Sequence[Run], titles: Sequence[str], names: Sequence[str], labels: str, notes: list[str]
+) -> tuple[list[Agreed], dict[str, Any]]:
+    rows = shared_training(runs, labels)
+    n = len(rows[0])
+    others = {title: len(run.train) - n for title, run in zip(titles, runs, strict=True)}
+    shared = {"train": {"n": n, "only": others}}
+    if any(others.values()):
+        alone = ", ".join(f"{title} {count:,}" for title, count in others.items())
+        notes.append(f"{n:,} training rows are in all runs; not in all: {alone}")
+    silent = [
+        t for t, run in zip(titles, runs, strict=True) if not (run.path / "signals" / "epoch_001.arrow").is_file()
+    ]
+    if silent or not n:
+        why = f"{', '.join(silent)} recorded nothing" if silent else "the runs share no training row"
+        notes.append(f"no agreement of scores: {why}; only metrics are compared")
+        return [], shared
+    tables = [_columns(run, names, at, notes) for run, at in zip(runs, rows, strict=True)]
+    defined = [name for name in names if all(name in table for table in tables)]
+    if not defined:
+        notes.append(f"no score of {', '.join(names)} is defined in all {len(runs)} runs")
+    columns = {name: {t: table[name] for t, table in zip(titles, tables, strict=True)} for name in defined}
+    return [_agreed(name, column) for name, column in columns.items()], shared
+
+
+def _columns(run: Run, names: Sequence[str], rows: np.ndarray, notes: list[str]) -> dict[str, np.ndarray]:
+    columns, left_out = compute_scores(run.signals, names)
+    notes += [f"{run.name}: {name} left out: {reason}" for name, reason in left_out.items()]
+    return {name: column[rows] for name, column in columns.items()}
+
+
+def _agreed(title: str, columns: dict[str, np.ndarray]) -> Agreed:
+    found = rank_agreement(columns)
+    return Agreed(title, found.names, int(found.n.max(initial=0)), found.spearman, found.kendall)
+
+
+def _results(runs: Sequence[Run]) -> Table:
+    splits = [split for split in SPLITS if any(split in run.results for run in runs)]
+    table: Table = {}
+    for split in splits:
+        metrics = list(dict.fromkeys(name for run in runs for name in run.results.get(split, {}) if "[" not in name))
+        table[split] = {name: [run.results.get(split, {}).get(name) for run in runs] for name in metrics}
+    return table
+
+
+def _means(groups: Sequence[Group], results: Table) -> Table:
+    """Mean over the seeds of each group with Student's t interval; None for a run alone. n counts runs that have it."""
+
+    def mean(group: Group, entries: Sequence[dict[str, float] | None]) -> dict[str, float] | None:
+        values = [entry["value"] for entry in (entries[i] for i in group.runs) if entry and entry["value"] is not None]
+        if len(group) < 2 or not values:
+            return None
+        value, low, high = mean_interval(values)
+        return {"value": value, "low": low, "high": high, "n": len(values)}
+
+    return {
+        split: {metric: [mean(group, entries) for group in groups] for metric, entries in table.items()}
+        for split, table in results.items()
+    }
+
+
+def _pairs(groups: Sequence[Group], titles: Sequence[str], against: str | None) -> list[tuple[Group, Group]]:
+    named = {group.name: group for group in groups} | {titles[i]: group for group in groups for i in group.runs}
+    if against is not None and against not in named:
+        raise InputError(f"--against {against}: no such run here.{nearest(against, named)} Runs: {', '.join(named)}")
+    baseline = groups[0] if against is None else named[against]
+    return [(baseline, group) for group in groups if group is not baseline]
+
+
+def _tested(
+    runs: Sequence[Run],
+    titles: Sequence[str],
+    pairs: Sequence[tuple[Group, Group]],
+    metrics: Sequence[str] | None,
+    notes: list[str],
+) -> list[Test]:
+    split = "test" if any(run.has_predictions("test") for run in runs) else "validation"
+    said = [answers(run, split) for run in runs]
+    silent = [title for title, answer in zip(titles, said, strict=True) if answer is None]
+    if pairs and silent:
+        notes.append(f"no predictions for `{split}`, so left out of the tests: {', '.join(silent)}")
+    found: list[Test] = []
+    for a, b in ((_speaking(a, said), _speaking(b, said)) for a, b in pairs):
+        reason = comparable(a, b, said, titles, split)
+        if reason:
+            notes.append(reason)
+        else:
+            found += tests(a, b, said, split, metrics)
+    holm = corrected([test.difference for test in found])
+    found = [replace(test, difference=difference) for test, difference in zip(found, holm, strict=True)]
+    notes += _remarks(found, split)
+    return found
+
+
+def _speaking(group: Group, said: Sequence[Answers | None]) -> Group:
+    """The group without the runs that have no predictions."""
+    kept = [k for k, i in enumerate(group.runs) if said[i] is not None]
+    return replace(group, runs=[group.runs[k] for k in kept], seeds=[group.seeds[k] for k in kept])
+
+
+def _remarks(found: Sequence[Test], split: str) -> list[str]:
+    """What a reader of these tests must know."""
+    remarks = []
+    if found and split == "validation":
+        remarks.append("tested on validation rows: whatever was chosen on them makes the differences look too good")
+    rows = [test.difference for test in found if test.over == "rows"]
+    if rows and rows[0].n < FEW_ROWS:
+        remarks.append(f"{rows[0].n} test rows are few: bootstrap intervals are too short here")
+    if found:
+        remarks.append(
+            "`detectable` is the smallest true difference that such a test finds four times in five (level 0.05, "
+            "uncorrected); a larger p does not show that two runs are equal"
+        )
+    seeds = [test.difference for test in found if test.over == "seeds"]
+    for n, lowest in sorted({(d.n, d.lowest_p) for d in seeds if d.lowest_p > 0.05}):
+        remarks.append(f"with {n} seeds no p below {lowest:.3g} is possible; paired, at least 6 seeds are needed")
+    if rows and not seeds:
+        remarks.append(
+            "one seed of each: the tests say how these trained models do on other rows, not how others would"
+        )
+    return remarks
