@@ -101,6 +101,9 @@ def _refuse(sweep: Sweep, chosen: Sequence[Trial], keys: Keys) -> None:
         except InputError as error:
             problems.append(str(error))
             continue
+        base = trial.recipe.base
+        if base is not None and not trial.needs and opened(Path(base.run)) is None:
+            problems.append(f"{base.run}: no run there, and {trial.title} has it as its base")
         if ours is False:
             problems.append(f"{trial.path}: a run of another recipe or of other data; remove it, or rename the sweep")
         elif noted(trial.path) is None and opened(trial.path) is not None:
