@@ -11,6 +11,7 @@ from leadline.errors import InputError
 from leadline.scores import SCORES, gold_probability, mean_probability, n_obs
 from leadline.signals import Signals
 
+BLOCK = 100_000  # rows at a time
 SCHEMA = {
     "id": pl.String,
     "label": pl.String,
@@ -22,11 +23,12 @@ SCHEMA = {
 }
 
 
-def rank(signals: Signals, columns: Mapping[str, np.ndarray], by: str = "aum") -> pl.DataFrame:
+def rank(signals: Signals, columns: Mapping[str, np.ndarray], by: str = "aum", most: int | None = None) -> pl.DataFrame:
     """One row per scored example, most suspicious first: id, label, suggested, probability, score, rank, reason.
 
     columns      scores as from `scores.compute`
     by           the score to rank by; hardest first, ties in the order of the rows; NaN is no suspect and left out
+    most         only so many rows; what the others would say is not worked out
     suggested    the most probable class other than the label, by its mean probability over epochs (`probability`);
                  null without logits. Where the model agrees with the label, `reason` says so
     rank         from 1
@@ -35,18 +37,27 @@ def rank(signals: Signals, columns: Mapping[str, np.ndarray], by: str = "aum") -
     values = _usable(columns, by)
     doubt = values if SCORES[by].higher_is == "harder" else -values
     scored = np.flatnonzero(~np.isnan(values))
-    rows = scored[np.argsort(-doubt[scored], kind="stable")]  # most doubtful first
-    labels = _labels(signals)
-    suggested, probability, own = _rivals(signals)
-    reasons = _reasons(signals, columns, suggested, probability, own)
+    rows = scored[np.argsort(-doubt[scored], kind="stable")][:most]  # most doubtful first
+    losses = columns.get("action_mean", np.full(len(signals), np.nan))
+    parts = [
+        _described(signals.rows(block), values[block], losses[block], start + 1)
+        for start in range(0, len(rows), BLOCK)
+        for block in [rows[start : start + BLOCK]]
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
+
+
+def _described(part: Signals, values: np.ndarray, losses: np.ndarray, first: int) -> pl.DataFrame:
+    """The table of some suspects (B,), whose first has the rank `first`."""
+    suggested, probability, own = _rivals(part)
     table = {
-        "id": [str(signals.ids[row]) for row in rows],
-        "label": [labels[row] for row in rows],
-        "suggested": [suggested[row] for row in rows],
-        "probability": pl.Series(probability[rows], dtype=pl.Float64).fill_nan(None),
-        "score": values[rows],
-        "rank": np.arange(1, len(rows) + 1),
-        "reason": [reasons[row] for row in rows],
+        "id": [str(name) for name in part.ids],
+        "label": _labels(part),
+        "suggested": suggested,
+        "probability": pl.Series(probability, dtype=pl.Float64).fill_nan(None),
+        "score": values,
+        "rank": np.arange(first, first + len(values)),
+        "reason": _reasons(part, losses, suggested, probability, own),
     }
     return pl.DataFrame(table, schema=SCHEMA)
 
@@ -68,24 +79,20 @@ def _labels(signals: Signals) -> list[str]:
 def _rivals(signals: Signals) -> tuple[list[str | None], np.ndarray, np.ndarray]:
     """The strongest class beside the label (N,), its mean probability (N,), and the label's own (N,)."""
     n = len(signals)
-    suggested: list[str | None] = [None] * n
-    probability, own = np.full(n, np.nan), np.full(n, np.nan)
     if "logits" not in signals.names or not np.issubdtype(signals.gold.dtype, np.integer):
-        return suggested, probability, own
-    for block, part in signals.blocks():
-        p, at = mean_probability(part), np.arange(len(part))  # (B, K)
-        own[block] = p[at, part.gold]
-        p[at, part.gold] = -1.0
-        rival = p.argmax(axis=1)
-        probability[block] = np.where(np.isnan(own[block]), np.nan, p[at, rival])
-        names = signals.classes or tuple(str(k) for k in range(p.shape[1]))
-        suggested[block] = [None if np.isnan(o) else names[k] for o, k in zip(own[block], rival, strict=True)]
-    return suggested, probability, own
+        return [None] * n, np.full(n, np.nan), np.full(n, np.nan)
+    p, at = mean_probability(signals), np.arange(n)  # (N, K)
+    own = p[at, signals.gold]
+    p[at, signals.gold] = -1.0
+    rival = p.argmax(axis=1)
+    probability = np.where(np.isnan(own), np.nan, p[at, rival])
+    names = signals.classes or tuple(str(k) for k in range(p.shape[1]))
+    return [None if np.isnan(o) else names[k] for o, k in zip(own, rival, strict=True)], probability, own
 
 
 def _reasons(
     signals: Signals,
-    columns: Mapping[str, np.ndarray],
+    losses: np.ndarray,
     suggested: list[str | None],
     probability: np.ndarray,
     own: np.ndarray,
@@ -93,7 +100,6 @@ def _reasons(
     """A sentence per example, such as "gold probability never above 0.12 in 5 epochs; the model says `spam` (0.91)"."""
     g = gold_probability(signals)  # (E, N)
     lows, highs, seen = np.fmin.reduce(g, axis=0), np.fmax.reduce(g, axis=0), n_obs(signals)
-    losses = columns.get("action_mean", np.full(len(signals), np.nan))
     reasons = []
     for row in range(len(signals)):
         epochs = f"{seen[row]} epoch{'' if seen[row] == 1 else 's'}"

@@ -12,6 +12,7 @@ import polars as pl
 from leadline.report.facts import View
 from leadline.report.words import excerpt, number, plain
 from leadline.runs import Run
+from leadline.scores import gold_probability
 from leadline.suspects import rank
 
 
@@ -45,14 +46,16 @@ def suspects(view: View, most: int = 20) -> tuple[list[Case], int]:
     """The first rows of suspects.csv, else the lowest AUM, and how many there are; ([], 0) for a run with neither."""
     path = view.run.path / "suspects.csv"
     if path.is_file():
-        table = pl.read_csv(path, infer_schema=False)  # ids are text
+        rows = pl.scan_csv(path, infer_schema=False)  # ids are text
+        table, n = rows.head(most).collect(), rows.select(pl.len()).collect().item()
     elif view.signals is not None and view.table is not None and "aum" in view.names:
-        table = rank(view.signals, {name: view.table[name].to_numpy() for name in view.names})
+        columns = {name: view.table[name].to_numpy() for name in ("aum", "action_mean") if name in view.names}
+        table, n = rank(view.signals, columns, most=most), int((~np.isnan(columns["aum"])).sum())
     else:
         return [], 0
-    place = {name: row for row, name in enumerate(view.run.train.ids)}
-    found = table.head(most).to_dicts()
-    return [_suspect(view, row, place.get(str(row.get("id")))) for row in found], table.height
+    ids = view.run.train.table["_id"].cast(pl.String)
+    found = [(row, ids.index_of(str(row.get("id")))) for row in table.to_dicts()]
+    return [_suspect(view, row, place) for row, place in found], n
 
 
 def _suspect(view: View, listed: Mapping[str, Any], row: int | None) -> Case:
@@ -122,7 +125,7 @@ def texts_of(run: Run, row: int) -> list[tuple[str, str]]:
 
 def _course(view: View, row: int | None) -> np.ndarray | None:
     """(E,) probability of the label; None for one epoch, and where it is never defined."""
-    if row is None or view.gold_probability is None or view.n_epochs < 2:
+    if row is None or view.signals is None or "confidence" not in view.names or view.n_epochs < 2:
         return None
-    course = view.gold_probability[:, row]
+    course = gold_probability(view.signals.rows(np.array([row])))[:, 0]
     return None if np.isnan(course).all() else course

@@ -46,7 +46,7 @@ USE = {
 
 @dataclass(frozen=True)
 class View:
-    """A run read once. `table`, `regions` and the array are None where the run has nothing to make them from."""
+    """A run read once. `table` and `regions` are None where the run has nothing to make them from."""
 
     run: Run
     signals: Signals | None = None
@@ -55,7 +55,6 @@ class View:
     axes: tuple[str, str] = ("variability", "confidence")
     left_out: Mapping[str, str] = field(default_factory=dict)
     missing: str = ""  # why there are no signals, or no map
-    gold_probability: np.ndarray | None = None  # (E, N)
 
     @property
     def names(self) -> list[str]:
@@ -85,10 +84,9 @@ def read(run: Run) -> View:
     except InputError as error:
         return View(run, missing=str(error).removeprefix(f"{run.path}: "))
     table, x, y, _ = with_axes(scored)
-    gold = scores.gold_probability(signals) if "confidence" in table.columns else None
     missing = "one recorded epoch does not show how an example was learned." if signals.n_epochs < 2 else ""
     regions = None if missing else scored.regions
-    return View(run, signals, table, regions, (x, y), scored.left_out, missing, gold)
+    return View(run, signals, table, regions, (x, y), scored.left_out, missing)
 
 
 # --- the headline -----------------------------------------------------------------------------------------------------
