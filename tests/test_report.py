@@ -71,7 +71,8 @@ def build(path: Path, kit: Kit | None = None) -> Run:
     if not kit.classes:
         document["task"] = "regression"
     if kit.recipe:
-        run, lock = runs.create(load(document), examples, ABOUT, ABOUT["key"], path.name, path.parent)
+        claimed = runs.create(load(document), examples, ABOUT, ABOUT["key"], path.name, path.parent)
+        run, lock = claimed.run, claimed.lock
         lock.close()
     else:
         path.mkdir(parents=True)

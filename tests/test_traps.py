@@ -32,11 +32,13 @@ def test_two_trainings_never_share_a_directory(tmp_path):
     first = train(file, tmp_path / "runs")
     resolved = recipe.load(recipe.quick(file, model="tiny", epochs=2))
     (tmp_path / "runs" / "rows-tiny-2").mkdir()  # another process has just taken the name
-    second, lock = runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
+    claimed = runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
+    second, lock = claimed.run, claimed.lock
     assert second.name == "rows-tiny-3" and first.finished
     with lock, pytest.raises(InputError, match="another process is training this run"):
         runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
-    again, lock = runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
+    claimed = runs.create(resolved, first.examples, {"key": "k"}, "k", None, tmp_path / "runs")
+    again, lock = claimed.run, claimed.lock
     assert again.path == second.path  # the process is gone, its unfinished run is started anew
     lock.close()
     assert not (first.path / runs.LOCK).exists()

@@ -22,6 +22,12 @@ class InputError(LeadlineError):
     exit_status = 2
 
 
+class Interrupted(LeadlineError):
+    """Asked to leave (Ctrl-C, SIGTERM, SIGUSR1); a checkpoint was written and the same command goes on."""
+
+    exit_status = 130
+
+
 class MissingExtra(LeadlineError):
     """A part of leadline needs a package that is not installed."""
 
@@ -43,3 +49,11 @@ def all_at_once(headline: str, problems: Sequence[str], show: int = 10) -> Input
     if len(problems) > show:
         lines.append(f"  - and {len(problems) - show} more")
     return InputError("\n".join([headline, *lines]))
+
+
+def cannot_write(path: object, error: OSError) -> LeadlineError:
+    """A full disk, a directory without write permission: what is there already stays as it is."""
+    return LeadlineError(
+        f"{path}: cannot be written ({error.strerror or error}). Everything written before is whole; make room or give "
+        "permission, and run the same command again"
+    )

@@ -37,7 +37,6 @@ RESERVED: dict[str, tuple[Any, str]] = {  # key: (the value that asks for nothin
     "base.regions": (None, f"what reads a base's regions {LATER}"),
     "loss.example_weights": (None, f"weights from a score {LATER}; use `data.weight` for a column"),
     "training.steps": (None, f"equal steps for subsets {LATER}"),
-    "training.checkpoint_minutes": (10, f"checkpoints {LATER}"),
     "record.under_mixup": ("auto", f"mixup {LATER}"),
     "record.checkpoints": (None, f"probes {LATER}"),
     "evaluate.ood": ([], f"out-of-distribution tests {LATER}"),
@@ -138,6 +137,7 @@ class Training(Part):
     max_grad_norm: float | None = Field(1.0, gt=0)
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     early_stopping: EarlyStopping | None = None
+    checkpoint_minutes: float = Field(10, ge=0)  # besides those at the end of every epoch
     log_every: int = Field(20, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
 

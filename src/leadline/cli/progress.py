@@ -54,6 +54,11 @@ class Watch:
         self.epochs, self.examples, self.began = event["epochs"], 0, time.perf_counter()
         self.task = self.bar.add_task("epoch 1", total=event["steps"], speed=0.0)
 
+    def _resume(self, event: Mapping[str, Any]) -> None:
+        self._start(event)
+        self.bar.update(self.task or TaskID(0), completed=event["step"])
+        say(f"going on after step {event['step']} of {event['steps']}, where this run was interrupted")
+
     def _step(self, event: Mapping[str, Any]) -> None:
         if self.task is None:
             return
@@ -71,6 +76,11 @@ class Watch:
     def _check(self, event: Mapping[str, Any]) -> None:
         for check in event["checks"]:
             say(f"  {'ok  ' if check['passed'] else 'LOOK'}  {check['name']}: {check['says']}")
+
+    def _profile(self, event: Mapping[str, Any]) -> None:
+        say(f"where {event['total']:.1f} s went:")
+        for part, seconds in sorted(event["seconds"].items(), key=lambda item: -item[1]):
+            say(f"  {part:<10} {seconds:8.2f} s  {seconds / event['total']:6.1%}")
 
     def _finished_before(self, event: Mapping[str, Any]) -> None:
         say(f"{event['path']}: finished before with the same recipe and data; not trained again")

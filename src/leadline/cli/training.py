@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from shlex import quote
 from typing import Annotated, Any
@@ -59,12 +60,20 @@ def train(
         bool,
         typer.Option("--check", help="First prove that training works: overfit one batch, fail on shuffled labels."),
     ] = False,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Train data-parallel in so many processes on this machine.")
+    ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="With several processes: the model in pieces over them (FSDP).")
+    ] = False,
+    profile: Annotated[bool, typer.Option("--profile", help="Say where the time went.")] = False,
     json: Json = False,
 ) -> None:
     """Train one run: then data map scores, suspects, predictions, metrics and a report.
 
     Example: leadline train reviews.csv --text text --label label --model minilm --epochs 3
     """  # fmt: skip
+    from leadline import processes as several
     from leadline import recipe as recipes
     from leadline.cli.progress import Watch
     from leadline.errors import InputError
@@ -86,11 +95,15 @@ def train(
 
     if seeds is not None:
         return train_seeds(recipe, seeds, name, root, jobs, ["--check"] if check else [], json)
+    if processes is not None and processes > 1 and not several.inside():
+        raise typer.Exit(several.start([sys.executable, "-m", "leadline", *sys.argv[1:]], processes))
     say("loading torch and transformers")
     from leadline import experiment
 
     with Watch() as watch:
-        run = experiment.train(recipe, name=name, root=root, check=check, tell=watch)
+        run = experiment.train(
+            recipe, name=name, root=root, check=check, profile=profile, processes=processes, sharded=sharded, tell=watch
+        )
     if json:
         print_json({"run": str(run.path), "results": run.results, "seconds": run.events("end")[-1]["seconds"]})
         return

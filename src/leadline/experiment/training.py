@@ -1,35 +1,28 @@
-"""One recipe, start to finish: examples -> plan -> loop -> scores -> evaluation -> files."""
+"""leadline train: one recipe, start to finish."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
-import polars as pl
-import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from leadline import evaluate as metrics_room
 from leadline import recipe as recipes
-from leadline import report, runs, signals, suspects
+from leadline import report, runs, suspects
 from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError
-from leadline.learn import models, notes, sanity
-from leadline.learn.loop import Event, Fit, Material
-from leadline.learn.predict import predict
-from leadline.learn.recorder import CALMER, Recorder
-from leadline.learn.tasks.batch import Task
-from leadline.learn.tasks.classification import Classification, TextEncoder
-from leadline.learn.tasks.regression import Regression
-from leadline.plans.epoch import everything
-from leadline.plans.weights import class_weights
+from leadline.experiment.job import Job, answers
+from leadline.learn import models, notes, ranks, sanity, sharding
+from leadline.learn.clock import Clock
+from leadline.learn.loop import Event
 from leadline.recipe import Recipe
 from leadline.runs import Run
 
@@ -48,6 +41,9 @@ def train(
     root: str | Path = "runs",
     overrides: Sequence[str] = (),
     check: bool = False,
+    profile: bool = False,
+    processes: int | None = None,
+    sharded: bool = False,
     tell: Tell = silent,
     **settings: Any,
 ) -> Run:
@@ -61,6 +57,9 @@ def train(
     name       the run's directory under `root` (default: <data>-<model>-<n>)
     overrides  "key.path=value", as --set
     check      also overfit one batch and train on shuffled labels, before training
+    profile    note where the time went (an event `profile`); on a GPU it costs some
+    processes  how many processes torchrun is to have started: fewer or more is an error
+    sharded    the model lies in pieces over the processes (FSDP): for models that do not fit
     tell       called with every event (start, step, epoch, check, end) as a plain dict
     Raises InputError (nothing was written) or LeadlineError (training failed).
     """
@@ -74,28 +73,70 @@ def train(
     if state == "finished":
         tell({"event": "finished before", "path": str(path)})
         return _pages(Run(path))
-    began = time.perf_counter()
+    began, clock = time.perf_counter(), Clock(profile)
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
-    job = Job.prepare(resolved, examples)
+    with clock("other"):
+        job = Job.prepare(resolved, examples, clock, sharded)
+    if processes not in (None, ranks.world()):
+        raise LeadlineError(f"{processes} processes were asked for, and {ranks.world()} train: start it by torchrun")
+    tell = tell if ranks.first() else silent
     noted = {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
-    run, lock = runs.create(resolved, job.examples, noted, key, name, Path(root))
-    path = run.path
-    with lock, open(path / "metrics.jsonl", "w", encoding="utf-8") as file:
-        log = Log(file, tell)
-        if check and not examples.classes:
-            log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
-        extra = job.experiments() if check else []
-        fit = job.fit(run.path, log)
-        started = time.perf_counter()
-        steps = fit.run()
-        trained = time.perf_counter() - started
-        job.finish(fit)
-        models.save(job.model, job.tokenizer, path / "model")
-        inference = _evaluate_splits(job, run)
-        _views(run, resolved.record is not None, [*extra], log)
+    with claim(resolved, job.examples, noted, key, name, Path(root), tell) as (path, start):
+        with Log(path / "metrics.jsonl", tell) as log:
+            _work(job, path, start, log, check, began)
+        if ranks.first():
+            _clear(path)
+    if ranks.first():
+        _pages(Run(path))
+    ranks.gather(None)
+    return Run(path)  # read anew: everything is there now
+
+
+def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, began: float) -> None:
+    """Trains, evaluates, writes what follows from the record."""
+    if check and not job.examples.classes:
+        log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
+    extra = job.experiments() if check else []
+    fit = job.fit(path, log, start, log.written)
+    steps = fit.run()
+    trained = time.perf_counter() - fit.began
+    job.finish(fit)
+    whole = sharding.full_copy(job.model)
+    if ranks.first():
+        models.save(job.model, job.tokenizer, path / "model", whole)
+    with job.clock("evaluate"):
+        inference = _evaluate_splits(job, path)
+    if ranks.first():
+        _views(Run(path), job.recipe.record is not None, [*extra], log)
+        if job.clock.on:
+            total = time.perf_counter() - began
+            log({"event": "profile", "seconds": job.clock.event(total), "total": total})
         log({"event": "end", "steps": steps, **notes.costs(began, trained, inference, fit.seen)})
-        (path / runs.LOCK).unlink()
-    return _pages(Run(path))  # read anew: everything is there now
+
+
+@contextlib.contextmanager
+def claim(
+    recipe: Recipe, examples: Examples, noted: Mapping[str, Any], key: str, name: str | None, root: Path, tell: Tell
+) -> Iterator[tuple[Path, Path | None]]:
+    """(the run's directory, the checkpoint to go on from): claimed by the first process, known to all."""
+    mine: list[runs.Claimed] = []
+
+    def create() -> tuple[Path, Path | None]:
+        claimed = runs.create(recipe, examples, noted, key, name, root, ranks.world())
+        mine.append(claimed)
+        for sentence in claimed.damaged:
+            tell({"event": "note", "says": f"{sentence}; the one before it is used"})
+        return claimed.run.path, claimed.start
+
+    found = ranks.on_first(create)
+    with mine[0].lock if mine else contextlib.nullcontext():
+        yield found
+
+
+def _clear(path: Path) -> None:
+    """What only an unfinished run needs."""
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    (path / runs.LOCK).unlink(missing_ok=True)
 
 
 def _pages(run: Run) -> Run:
@@ -107,6 +148,7 @@ def _pages(run: Run) -> Run:
         runs.write_text(references, report.references(run))
     if not (run.path / "report.html").is_file():
         report.write(run)
+    _clear(run.path)
     return run
 
 
@@ -158,223 +200,38 @@ def _check_metrics(recipe: Recipe, examples: Examples, base: Run | None) -> None
         metrics_room.metrics(labels, answers, examples.classes, [stopping.metric])
 
 
-@dataclass
 class Log:
-    """metrics.jsonl, and whoever listens."""
+    """metrics.jsonl, and whoever listens. Only the first process writes; a resumed run goes on where it was."""
 
-    file: TextIO
-    tell: Tell
+    def __init__(self, path: Path, tell: Tell):
+        self.tell = tell
+        self.file = open(path, "a", encoding="utf-8") if ranks.first() else None
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *trouble: object) -> None:
+        if self.file:
+            self.file.close()
 
     def __call__(self, event: Event) -> None:
-        if event["event"] != "step" or "loss" in event:
+        if self.file and event["event"] != "resume" and (event["event"] != "step" or "loss" in event):
             self.file.write(json.dumps(runs.plain(event)) + "\n")
             self.file.flush()
         self.tell(event)
 
-
-@dataclass
-class Job:
-    """A recipe with its model, tokenizer and encoded examples: what training and evaluation need."""
-
-    recipe: Recipe
-    examples: Examples
-    model: Any
-    tokenizer: Any
-    task: Task
-    encoded: dict[str, list[Any]]  # split -> rows
-    accelerator: Accelerator
-    weights: np.ndarray | None  # (K,) class weights
-
-    @classmethod
-    def prepare(cls, recipe: Recipe, examples: Examples) -> Job:
-        texts = [text for name in examples.inputs for text in examples.split("train").table[name].to_list()]
-        t = recipe.training
-        model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
-        accelerator = accelerate(t.precision)
-        weights = _class_weights(recipe, examples)
-        task = make_task(recipe, examples, model, tokenizer, weights)
-        encoded = {s: task.encode(examples.split(s).table.select(examples.inputs).to_dicts()) for s in examples.splits}
-        lengths = [task.length(row) for split in examples.splits for row in encoded[split]]
-        order = pl.concat([examples.split(split).table for split in examples.splits])
-        examples = replace(examples, table=order.with_columns(pl.Series("_length", lengths, dtype=pl.Int32)))
-        return cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights)
-
-    def material(self, split: str = "train") -> Material:
-        part = self.examples.split(split)
-        lengths = part.table["_length"].to_numpy()
-        return Material(self.encoded[split], part.targets, lengths, part.weights, len(part.classes))
-
-    def fit(self, path: Path, tell: Tell) -> Fit:
-        r, train_set = self.recipe, self.examples.split("train")
-        noted = {"dropout": models.dropout_of(self.model), "precision": notes.precision_of(self.accelerator)}
-        recorder = None
-        if r.record is not None:
-            noted["mode"] = r.record.mode
-            recorder = Recorder.of(train_set, path / "signals", noted, keep_logits=r.record.logits)
-        return Fit(
-            model=self.model, task=self.task, material=self.material(), plan=everything(len(train_set)),
-            training=r.training, learning_rate=r.learning_rate, accelerator=self.accelerator,
-            class_weights=self.weights, recorder=recorder, record=r.record,
-            validate=self._validation(path, noted) if "validation" in self.examples.splits else None,
-            better=_better(r), tell=tell,
-        )  # fmt: skip
-
-    def _validation(self, path: Path, noted: Mapping[str, Any]) -> Callable[[int], dict[str, float]]:
-        """After an epoch: metrics on the validation data, and their signals, from the one pass that both need."""
-        part = self.examples.split("validation")
-        stopping = self.recipe.training.early_stopping
-        watched = stopping.metric if stopping else ""
-        recorder = None
-        if self.recipe.record is not None:
-            noted = {**noted, "mode": "snapshot"}
-            recorder = Recorder.of(part, path / "signals" / "validation", noted, keep_logits=self.recipe.record.logits)
-
-        def validate(updates: int) -> dict[str, float]:
-            found = self.predict("validation")
-            if recorder:
-                recorder.write(found, updates)
-            values = metrics_room.metrics(part.targets, answers(found, part.classes), part.classes)
-            return {"loss": float(found["loss"].mean())} | {
-                n: v for n, v in values.items() if "[" not in n or n == watched
-            }
-
-        return validate
-
-    def predict(self, split: str) -> dict[str, np.ndarray]:
-        material = self.material(split)
-        found = predict(self.model, self.task, material.encoded, material.targets, self.accelerator.device)
-        if not np.isfinite(found["loss"]).all():
-            raise LeadlineError(f"training diverged: losses of the {split} data are NaN or infinite. {CALMER}")
-        return found
-
-    def finish(self, fit: Fit) -> None:
-        """The model as it is saved: without accelerate's wrapping of its forward; a regression answers in its unit."""
-        if isinstance(self.task, Regression):
-            models.fold_scale(self.model, self.task.mean, self.task.std)
-            self.task = replace(self.task, mean=0.0, std=1.0)
-        self.model.eval()
-
-    def experiments(self) -> list[sanity.Check]:
-        """--check: two small trainings of fresh models."""
-        if not self.examples.classes:
-            return []
-
-        def fit(material: Material, training: recipes.Training) -> Fit:
-            fresh = Job.prepare(self.recipe, self.examples)
-            rate = self.recipe.learning_rate
-            plan = everything(len(material.lengths))
-            return Fit(fresh.model, fresh.task, material, plan, training, rate, fresh.accelerator, fresh.weights)
-
-        t = self.recipe.training
-        return [trial(fit, self.material(), t) for trial in (sanity.overfit_one_batch, sanity.shuffled_labels)]
-
-
-def accelerate(asked: str) -> Accelerator:
-    """A fresh Accelerator in the precision asked for; a process may train several runs of different precision."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = models.precision(asked, device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
-
-
-def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, weights: np.ndarray | None) -> Task:
-    length = models.max_tokens(model, tokenizer, recipe.training.max_length)
-    encoder = TextEncoder(tokenizer, examples.inputs, length, models.takes_positions(model))
-    if recipe.task == "regression":
-        return Regression(encoder, *models.scale_of(model, examples.split("train").gold))
-    return Classification(encoder, weights, recipe.loss.label_smoothing, recipe.loss.focal_gamma)
-
-
-def _class_weights(recipe: Recipe, examples: Examples) -> np.ndarray | None:
-    if not examples.classes:
-        return None
-    counts = np.bincount(examples.split("train").gold, minlength=len(examples.classes))
-    loss = recipe.loss
-    return class_weights(loss.class_weights, counts, examples.classes, loss.weighted_class, loss.gamma)
-
-
-def _better(recipe: Recipe) -> Callable[[float, float], bool]:
-    stopping = recipe.training.early_stopping
-    lower = stopping is not None and (
-        stopping.metric == "loss" or not metrics_room.find_metric(stopping.metric).higher_is_better
-    )
-    return (lambda new, best: new < best) if lower else (lambda new, best: new > best)
-
-
-def answers(found: Mapping[str, np.ndarray], classes: Sequence[str]) -> np.ndarray:
-    """What the model answered, as `evaluate` takes it: probabilities (N, K), or the predicted numbers (N,)."""
-    return signals.softmax(found["logits"]) if classes else found["prediction"].astype(np.float64)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One pass of a trained model over one file."""
-
-    results: dict[str, dict[str, float]]  # metric -> {value, low, high, n}
-    predictions: pl.DataFrame
-    seconds: float  # of the pass, tokenising and loading apart
-
-
-def evaluate(
-    model: str | Path,
-    data: Any = None,
-    *,
-    split: str = "test",
-    precision: str = "auto",
-    metrics: str | Sequence[str] = "auto",
-    **settings: Any,
-) -> Evaluation:
-    """Metrics of a run's model, or of any checkpoint, on a file or on one of the run's own splits.
-
-    model     the directory of a run, or of a Hugging Face model with a classification head
-    data      a file, `hub:…` or a table with the run's columns; None: the run's `split`
-    settings  for a plain checkpoint: text and label columns, max_length
-    """
-    path = Path(model)
-    if (path / "examples.parquet").is_file():
-        run = Run(path)
-        if run.recipe is None or not (path / "model").is_dir():
-            raise InputError(
-                f"{path}: this run has no model (an import, or somebody else's loop); evaluate a checkpoint"
-            )
-        columns = recipes.quick("", **settings)["data"] | {"train": run.recipe.data.train}  # other names in a new file
-        recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update=columns)})
-        checkpoint, classes = path / "model", run.classes
-        examples = run.examples if data is None else None
-    else:
-        if data is None:
-            raise InputError(f"{path}: a plain checkpoint needs --data FILE (and --text, --label for its columns)")
-        classes = models.classes_of(path)
-        task = "classification" if classes else "regression"
-        recipe = recipes.load(recipes.quick(str(data), model=str(model), task=task, **settings))
-        checkpoint, examples = path, None
-    if examples is None:
-        examples = loading.load_one(data, recipe.data, recipe.task, classes, split)
-    if split not in examples.splits:
-        raise InputError(f"{path}: no `{split}` examples; it has: {', '.join(examples.splits)}")
-    return _evaluate(recipe.model_copy(update={"model": str(checkpoint)}), examples.split(split), precision, metrics)
-
-
-def _evaluate(recipe: Recipe, part: Examples, precision: str, asked: str | Sequence[str]) -> Evaluation:
-    network, tokenizer = models.load(recipe.model, part.classes, max_length=recipe.training.max_length, new_head=False)
-    length = models.max_tokens(network, tokenizer, recipe.training.max_length)
-    encoder = TextEncoder(tokenizer, part.inputs, length, models.takes_positions(network))
-    task: Task = Classification(encoder) if part.classes else Regression(encoder)
-    accelerator = accelerate(precision)
-    network = accelerator.prepare_model(network, evaluation_mode=True)
-    encoded = task.encode(part.table.select(part.inputs).to_dicts())
-    began = time.perf_counter()
-    found = predict(network, task, encoded, part.targets, accelerator.device)
-    seconds = time.perf_counter() - began
-    results = metrics_room.with_intervals(part.targets, answers(found, part.classes), part.classes, asked)
-    table = runs.predictions_table(part.ids, part.table["_label"].to_list(), found, part.classes)
-    return Evaluation(results, table, seconds)
+    def written(self) -> int:
+        """Bytes so far, on disk."""
+        if self.file is None:
+            return 0
+        os.fsync(self.file.fileno())
+        return self.file.tell()
 
 
 # --- after training ---------------------------------------------------------------------------------------------------
 
 
-def _evaluate_splits(job: Job, run: Run) -> dict[str, float]:
+def _evaluate_splits(job: Job, path: Path) -> dict[str, float]:
     """Predictions and results of the splits asked for; returns {seconds, examples} of the passes."""
     results: dict[str, dict[str, dict[str, float]]] = {}
     seconds, count = 0.0, 0
@@ -384,13 +241,16 @@ def _evaluate_splits(job: Job, run: Run) -> dict[str, float]:
         seconds += time.perf_counter() - began
         part = job.examples.split(split)
         count += len(part)
+        if not ranks.first():
+            continue
         table = runs.predictions_table(part.ids, part.table["_label"].to_list(), found, part.classes)
-        runs.write_parquet(run.path / "predictions" / f"{split}.parquet", table)
+        runs.write_parquet(path / "predictions" / f"{split}.parquet", table)
         asked = job.recipe.evaluate.metrics
         values = metrics_room.with_intervals(part.targets, answers(found, part.classes), part.classes, asked)
         left_out = () if job.recipe.evaluate.calibration else ("ece", "ece_mass", "mce")
         results[split] = {metric: value for metric, value in values.items() if metric not in left_out}
-    runs.write_results(run.path, results)
+    if ranks.first():
+        runs.write_results(path, results)
     return {"seconds": seconds, "examples": count}
 
 
@@ -400,7 +260,6 @@ def _views(run: Run, recorded: bool, extra: list[sanity.Check], log: Log) -> Non
     log({"event": "check", "checks": [check.event() for check in checks]})
     if not recorded:
         return
-    scored = run.scored()
-    runs.write_parquet(run.path / "scores.parquet", scored.table)
+    runs.write_scores(run)
     if run.classes:
-        runs.write_suspects(run, suspects.rank(run.signals, scored.columns()))
+        runs.write_suspects(run, suspects.rank(run.signals, runs.kept_scores(run).columns()))

@@ -1,12 +1,13 @@
 """The one loop: the only place where weights change.
 
 It trains what the plan says. For every optimiser step it knows the entries, their targets and weights, and W, the sum
-that the step's loss is divided by, before the first forward pass; micro-batches only decide how much memory is used.
+that the step's loss is divided by, before the first forward pass; micro-batches and processes only decide how much
+memory and time are used. Between two steps it can be kept (`checkpoint`) and gone on with, to the bit.
 """
 
 from __future__ import annotations
 
-import math
+import contextlib
 import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +19,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import get_scheduler
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from leadline.errors import Interrupted
+from leadline.learn import dropout, ranks, sharding
+from leadline.learn.checkpoint import LEAVE, Checkpoints
+from leadline.learn.clock import Clock
+from leadline.learn.guard import Guard
 from leadline.learn.interpolate import SentenceMix
+from leadline.learn.optimiser import Best, adamw, schedule
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
 from leadline.learn.tasks.batch import Batch, Row, Task
@@ -61,46 +67,97 @@ class Fit:
     validate: Callable[[int], Mapping[str, float]] | None = None  # updates so far -> metrics on validation data
     better: Callable[[float, float], bool] = operator.gt  # (new, best) of early stopping's metric
     tell: Callable[[Event], None] = lambda event: None
+    ids: Sequence[str] | None = None  # what an error calls the examples
+    checkpoints: Checkpoints | None = None
+    clock: Clock = field(default_factory=Clock)
     updates: int = 0
     seen: int = 0  # entries trained on
     began: float = 0.0
+    at: tuple[int, int] = (0, 0)  # the epoch, and the steps of it that are done
+    stopped: bool = False  # early
     sums: dict[str, Tensor] = field(default_factory=dict)  # on the device, read once an epoch
     net: nn.Module = field(init=False)  # the model as accelerate wraps it
     optimizer: Any = field(init=False)
+    scheduler: LambdaLR = field(init=False)
+    guard: Guard = field(init=False)
+    best: Best | None = field(init=False, default=None)
     mixer: SentenceMix | None = field(init=False, default=None)
 
     def run(self) -> int:
-        """Trains and returns the number of optimiser steps. After early stopping the best weights are put back."""
+        """Trains and returns the number of optimiser steps. After early stopping the best weights are put back.
+
+        Raises Interrupted after a checkpoint when a signal asked for it, LeadlineError when training diverges.
+        """
         t = self.training
-        torch.manual_seed(t.seed)  # dropout
+        torch.manual_seed(t.seed + ranks.rank())  # dropout
         counts = [len(self._steps(number)) for number in range(t.epochs)]  # declared in advance: the schedule is known
-        optimizer = adamw(self.model, self.learning_rate, t.weight_decay)
-        scheduler = schedule(optimizer, t, counts)
-        self.net, self.optimizer = self.accelerator.prepare(self.model, optimizer)
-        paired = any(self.plan(number).partners is not None for number in range(t.epochs))
-        self.mixer = SentenceMix(self.net) if paired else None
-        best = Best(t.early_stopping.metric, t.early_stopping.patience, self.better) if t.early_stopping else None
-        self.began = time.perf_counter()
-        self.tell({"event": "start", "steps": sum(counts), "epochs": t.epochs})
-        for number in range(t.epochs):
-            metrics = self._epoch(number, scheduler, last=number + 1 == t.epochs)
-            if best and best.stop(metrics["validation"], self.model, number + 1):
-                self._end_period(number, last=True)
-                break
-        if best:
-            self.model.load_state_dict(best.weights)
-            self.tell({"event": "best", "epoch": best.epoch, "metric": best.metric, "value": best.value})
+        with contextlib.ExitStack() as around:
+            around.enter_context(dropout.quick(self.model, self.accelerator.device))
+            around.enter_context(self.clock("other"))
+            if self.checkpoints:
+                around.enter_context(self.checkpoints.listening())
+            self._prepare(counts)
+            start = {"event": "start", "steps": sum(counts), "epochs": t.epochs}
+            self.tell(start if self.at == (0, 0) else {**start, "event": "resume", "step": self.updates})
+            for number in range(self.at[0], t.epochs if not self.stopped else 0):
+                self._whole_epoch(number)
+                if self.stopped:
+                    break
+        if self.best:
+            sharding.set_weights(self.model, self.best.weights)
+            self.tell({"event": "best", **self.best.found})
         if self.mixer:
             self.mixer.close()
         return self.updates
 
+    def _prepare(self, counts: Sequence[int]) -> None:
+        t = self.training
+        if ranks.world() > 1:
+            self._freeze_idle()
+        optimizer = adamw(self.model, self.learning_rate, t.weight_decay)
+        self.scheduler = schedule(optimizer, t, counts)
+        self.net, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        paired = any(self.plan(number).partners is not None for number in range(t.epochs))
+        self.mixer = SentenceMix(self.model) if paired else None
+        self.best = Best(t.early_stopping.metric, t.early_stopping.patience, self.better) if t.early_stopping else None
+        self.guard = Guard(self.ids, len(self.material.lengths), self.accelerator.device)
+        self.began = time.perf_counter()
+        if self.checkpoints and self.checkpoints.start:
+            self._restore(self.checkpoints)
+
+    def _freeze_idle(self) -> None:
+        """Parameters that no loss reaches (a pooler that nobody asks) would keep data-parallel training waiting."""
+        batch = self._collate(np.array([0]))
+        self.model.to(self.accelerator.device)
+        self.task.training_loss(self.model(**batch.inputs), batch).sum().backward()
+        for parameter in self.model.parameters():
+            if parameter.grad is None:
+                parameter.requires_grad_(False)
+            parameter.grad = None
+        torch.manual_seed(self.training.seed + ranks.rank())
+
     def _steps(self, number: int) -> list[Step]:
+        """The optimiser steps of an epoch, each the micro-batches of all processes in turn."""
         t = self.training
         rng = np.random.default_rng([t.seed, number, ORDER_STREAM])
-        return steps(self.plan(number), self.material.lengths, t.batch_size, t.micro_batch, rng)
+        each = -(-t.batch_size // ranks.world())
+        return steps(self.plan(number), self.material.lengths, t.batch_size, min(t.micro_batch or each, each), rng)
 
-    def _epoch(self, number: int, scheduler: LambdaLR, last: bool) -> dict[str, Any]:
-        began, self.sums = time.perf_counter(), {}
+    def _whole_epoch(self, number: int) -> None:
+        """Trains, records, validates and keeps one epoch."""
+        metrics = self._epoch(number)
+        if self.best and self.best.stop(metrics["validation"], self._weights, number + 1):
+            self.stopped = True
+            self._end_period(number, last=True)
+        self.at = (number + 1, 0)
+        if self.checkpoints:
+            self._keep()
+            if self.checkpoints.asked() == LEAVE:
+                self._leave()
+
+    def _epoch(self, number: int) -> dict[str, Any]:
+        began, done = time.perf_counter(), self.at[1]
+        self.sums = self.sums if done else {}
         epoch, formed = self.plan(number), self._steps(number)
         entries = Entries(
             epoch,
@@ -109,48 +166,80 @@ class Fit:
         )
         share = entries.weights * mass(entries.targets, self.class_weights)  # (M,) what each entry adds to W
         snapshots = self._snapshots(len(formed))
+        first = self.updates - done
+
+        def rows_of(step: int) -> np.ndarray:
+            return epoch.rows[np.concatenate(formed[step - first - 1])]
+
         self.net.train()
-        for index, step in enumerate(formed, start=1):
+        for index, step in enumerate(formed[done:], start=done + 1):
             total = float(share[np.concatenate(step)].sum())  # W
             if total > 0:
-                loss, norm = self._step(entries, step, total)
-                self._tell_step(number, step, loss, norm, scheduler)
+                self._tell_step(number, step, *self._step(entries, step, total), rows_of)
             else:
                 self._look(entries, step)
-            scheduler.step()
+            self.scheduler.step()
             self.updates += 1
             self.seen += sum(len(micro) for micro in step)
+            self.at = (number, index)
             if index in snapshots:
                 self._snapshot()
-        self._end_period(number, last)
+            if self.checkpoints and (asked := self.checkpoints.asked()):
+                self.guard.check(rows_of)
+                self._keep()
+                if asked == LEAVE:
+                    self._leave()
+        self.guard.check(rows_of)
+        self._end_period(number, number + 1 == self.training.epochs)
         metrics = {"event": "epoch", "epoch": number + 1, "train": self._train_metrics()}
         if self.validate:
-            metrics["validation"] = dict(self.validate(self.updates))
+            with self.clock("evaluate"):
+                metrics["validation"] = dict(self.validate(self.updates))
         metrics["seconds"] = time.perf_counter() - began
         self.tell(metrics)
         return metrics
 
+    def _mine(self, step: Step) -> list[np.ndarray]:
+        """The micro-batches of this process, as many as every other's; one without entries is only gone through."""
+        n, world = len(step), ranks.world()
+        mine = step[ranks.rank() :: world]
+        return [*mine, *[np.array([], dtype=np.int64)] * (-(-n // world) - len(mine))]
+
     def _step(self, entries: Entries, step: Step, total: float) -> tuple[Tensor, Tensor]:
         """One optimiser step: every micro-batch adds the gradient of its sum of v_i l_i, divided by W."""
         loss = torch.zeros((), device=self.accelerator.device)
-        for micro in step:
-            losses = self._losses(entries, micro)  # (B,)
-            v = torch.from_numpy(entries.weights[micro]).to(losses)
-            part = (v * losses).sum() / total
-            self.accelerator.backward(part)
+        mine = self._mine(step)
+        for number, micro in enumerate(mine, start=1):
+            last = number == len(mine)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.net):
+                with self.clock("forward"):
+                    part = self._part(entries, micro) / total
+                with self.clock("backward"):
+                    self.accelerator.backward(part * ranks.world())  # gradients are averaged over processes
             loss += part.detach()
-        limit = self.training.max_grad_norm or float("inf")
-        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), limit)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self._add(steps=torch.ones(()), step_loss=loss)
+        with self.clock("optimiser"):
+            limit = self.training.max_grad_norm or float("inf")
+            norm = self.accelerator.clip_grad_norm_(self.net.parameters(), limit)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self._add(steps=torch.ones(()) / ranks.world(), step_loss=loss)
+        self.guard.step(self.updates + 1, loss, *([] if self.accelerator.scaler else [norm]))
         return loss, norm
+
+    def _part(self, entries: Entries, micro: np.ndarray) -> Tensor:
+        """sum_i v_i l_i of a micro-batch; of none 0, with a gradient of 0 for every parameter."""
+        if not len(micro):
+            batch = self._collate(np.array([0]))
+            return self.task.training_loss(self.net(**batch.inputs), batch).nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
+        losses = self._losses(entries, micro)  # (B,)
+        self.guard.look(entries.epoch.rows[micro], losses)
+        return (torch.from_numpy(entries.weights[micro]).to(losses) * losses).sum()
 
     @torch.no_grad()
     def _look(self, entries: Entries, step: Step) -> None:
         """A step of weight 0: nothing is learned, outcomes are recorded all the same."""
-        for micro in step:
-            self._losses(entries, micro)
+        for micro in self._mine(step):
+            self._part(entries, micro)
         self.optimizer.optimizer.step()  # without gradients it changes nothing, and the schedule counts it
 
     def _losses(self, entries: Entries, micro: np.ndarray) -> Tensor:
@@ -174,8 +263,9 @@ class Fit:
         return self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
 
     def _collate(self, rows: np.ndarray) -> Batch:
-        batch = self.task.collate([self.material.encoded[row] for row in rows], self.material.targets[rows])
-        return batch.to(self.accelerator.device)
+        with self.clock("collate"):
+            batch = self.task.collate([self.material.encoded[row] for row in rows], self.material.targets[rows])
+            return batch.to(self.accelerator.device)
 
     def _targets(self, entries: Entries, micro: np.ndarray) -> Tensor:
         return as_targets(entries.targets[micro]).to(self.accelerator.device)
@@ -190,11 +280,12 @@ class Fit:
         if self.record.mode == "snapshot":
             self.recorder.trained[rows[used]] = True
             return
-        outcome = self.task.outcome(output, batch)
-        self.recorder.log(rows, outcome, step=self.updates, trained=used)
-        known = torch.ones_like(outcome.loss, dtype=torch.bool) if outcome.defined is None else outcome.defined
-        loss = torch.where(known, outcome.loss, 0.0)
-        self._add(met=known.sum(), loss=loss.sum(), right=(outcome.correct == 1).sum())
+        with self.clock("record"):
+            outcome = self.task.outcome(output, batch)
+            self.recorder.log(rows, outcome, step=self.updates, trained=used)
+            known = torch.ones_like(outcome.loss, dtype=torch.bool) if outcome.defined is None else outcome.defined
+            loss = torch.where(known, outcome.loss, 0.0)
+            self._add(met=known.sum(), loss=loss.sum(), right=(outcome.correct == 1).sum())
 
     def _snapshots(self, n_steps: int) -> set[int]:
         """After which steps of an epoch a snapshot is taken, where a period is a fraction of an epoch."""
@@ -206,19 +297,22 @@ class Fit:
     def _snapshot(self) -> None:
         assert self.recorder is not None
         m = self.material
-        self.recorder.write(predict(self.net, self.task, m.encoded, m.targets, self.accelerator.device), self.updates)
+        with self.clock("record"):
+            found = predict(self.model, self.task, m.encoded, m.targets, self.accelerator.device)
+            self.recorder.write(found, self.updates)
 
     def _end_period(self, number: int, last: bool) -> None:
         if self.recorder is None or self.record is None or self.record.every < 1:
             return
         if (number + 1) % int(self.record.every) and not last:
             return
-        if not (self.recorder.trained.any() or self.recorder.recorded.any()):
+        if not any(ranks.gather(bool(self.recorder.trained.any() or self.recorder.recorded.any()))):
             return  # early stopping right after a whole period
         if self.record.mode == "snapshot":
             self._snapshot()
         else:
-            self.recorder.end_epoch()
+            with self.clock("record"):
+                self.recorder.end_epoch()
 
     def _add(self, **values: Tensor) -> None:
         exact = torch.float32 if self.accelerator.device.type == "mps" else torch.float64  # a million losses add up
@@ -228,7 +322,8 @@ class Fit:
 
     def _train_metrics(self) -> dict[str, float]:
         """Clean mean loss and accuracy of the training pass; without a record the mean loss of the steps."""
-        sums = {name: float(value) for name, value in self.sums.items()}  # the epoch's one synchronisation
+        parts = ranks.gather({name: float(value) for name, value in self.sums.items()})  # the epoch's one wait
+        sums = {name: sum(part.get(name, 0.0) for part in parts) for name in sorted(set().union(*parts))}
         if not sums.get("steps"):
             return {}
         if "met" not in sums:
@@ -236,13 +331,54 @@ class Fit:
         metrics = {"loss": sums["loss"] / sums["met"]}
         return metrics | ({"accuracy": sums["right"] / sums["met"]} if self.material.n_classes else {})
 
-    def _tell_step(self, number: int, step: Step, loss: Tensor, norm: Tensor, scheduler: LambdaLR) -> None:
+    def _tell_step(
+        self, number: int, step: Step, loss: Tensor, norm: Tensor, rows_of: Callable[[int], np.ndarray]
+    ) -> None:
         event: dict[str, Any] = {"event": "step", "step": self.updates + 1, "epoch": number + 1}
         event["examples"] = sum(len(micro) for micro in step)
         if self.updates % self.training.log_every == 0:
-            event |= {"loss": float(loss), "lr": scheduler.get_last_lr()[0], "grad_norm": float(norm)}
+            with self.clock("wait"):  # for the device, and for the other processes
+                self.guard.check(rows_of)
+                event["loss"] = sum(ranks.gather(float(loss)))
+            event |= {"lr": self.scheduler.get_last_lr()[0], "grad_norm": float(norm)}
             event["examples_per_second"] = (self.seen + event["examples"]) / (time.perf_counter() - self.began)
         self.tell(event)
+
+    # --- keeping: between two steps, nothing is lost and nothing is done twice ----------------------------------------
+
+    def _weights(self) -> dict[str, Tensor]:
+        return sharding.weights(self.model)
+
+    def _keep(self) -> None:
+        """Writes a checkpoint of this moment. Signals and metrics are on disk by now."""
+        assert self.checkpoints is not None
+        with self.clock("checkpoint"):
+            shared = {
+                "at": self.at, "updates": self.updates, "seen": self.seen, "stopped": self.stopped,
+                "elapsed": time.perf_counter() - self.began, "scheduler": self.scheduler.state_dict(),
+                "best": self.best.state() if self.best else None,
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else None,
+                **sharding.state(self.model, self.optimizer),
+            }  # fmt: skip
+            own = {"sums": self.sums, "recorder": self.recorder.state() if self.recorder else None}
+            self.checkpoints.write(self.updates, shared, own)
+
+    def _restore(self, checkpoints: Checkpoints) -> None:
+        shared, own = checkpoints.read(self.accelerator.device)
+        self.at, self.updates, self.seen = tuple(shared["at"]), shared["updates"], shared["seen"]
+        self.stopped, self.began = shared["stopped"], self.began - shared["elapsed"]
+        sharding.restore(self.model, self.optimizer, shared)
+        self.scheduler.load_state_dict(shared["scheduler"])
+        if self.best:
+            self.best.restore(shared["best"])
+        if self.accelerator.scaler:
+            self.accelerator.scaler.load_state_dict(shared["scaler"])
+        self.sums = {name: value.to(self.accelerator.device) for name, value in own["sums"].items()}
+        if self.recorder:
+            self.recorder.restore(own["recorder"], self.accelerator.device)
+
+    def _leave(self) -> None:
+        raise Interrupted(f"interrupted after step {self.updates}; a checkpoint is kept, the same command goes on")
 
 
 @dataclass(frozen=True)
@@ -252,46 +388,3 @@ class Entries:
     epoch: Epoch
     targets: np.ndarray
     weights: np.ndarray
-
-
-@dataclass
-class Best:
-    """Early stopping: the weights of the best epoch on validation data, and how long ago it was."""
-
-    metric: str
-    patience: int
-    better: Callable[[float, float], bool]
-    value: float | None = None
-    epoch: int = 0
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    def stop(self, metrics: Mapping[str, float], model: nn.Module, epoch: int) -> bool:
-        value = metrics[self.metric]
-        if self.value is None or math.isnan(self.value) or self.better(value, self.value):
-            self.value, self.epoch = value, epoch
-            self.weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return epoch - self.epoch >= self.patience
-
-
-def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019), fused; biases and normalisation weights are not decayed."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    kept = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate, fused=True)
-
-
-def schedule(optimizer: torch.optim.Optimizer, training: Training, counts: Sequence[int]) -> LambdaLR:
-    """Warm-up over the first `warmup` of all steps, then linear, cosine, constant, or a factor after every epoch."""
-    total = sum(counts)
-    warm = int(training.warmup * total)
-    if training.schedule == "step":
-        ends = np.cumsum(counts)
-
-        def factor(step: int) -> float:
-            risen = (step + 1) / (warm + 1) if step < warm else 1.0
-            return risen * training.step_factor ** int((ends <= step).sum())
-
-        return LambdaLR(optimizer, factor)
-    name = "constant_with_warmup" if training.schedule == "constant" else training.schedule
-    return get_scheduler(name, optimizer, num_warmup_steps=warm, num_training_steps=total)

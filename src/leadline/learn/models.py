@@ -308,8 +308,8 @@ def quiet() -> Iterator[None]:
             transformers.logging.enable_progress_bar()
 
 
-def save(model: Any, tokenizer: Any, path: Path) -> None:
-    """What `from_pretrained` loads: safetensors, config with id2label, tokenizer."""
+def save(model: Any, tokenizer: Any, path: Path, weights: dict[str, Tensor] | None = None) -> None:
+    """What `from_pretrained` loads: safetensors, config with id2label, tokenizer. `weights`: of a model in pieces."""
     with quiet():
-        model.save_pretrained(path)
+        model.save_pretrained(path, state_dict=weights)
         tokenizer.save_pretrained(path)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from leadline.learn import ranks
 from leadline.learn.tasks.batch import Row, Task
 
 TOKENS = 8192  # per batch: evaluation keeps no activations, so batches are larger than in training
@@ -24,13 +25,17 @@ def predict(
 ) -> dict[str, np.ndarray]:
     """loss, gold_logprob, margin, entropy (N,) float32, correct (N,) int8, logits (N, K) where fixed, extras (N,).
 
-    Dropout is off; the model is left in the mode it was in.
+    Dropout is off; the model is left in the mode it was in. Where several processes train together each takes every
+    so manieth batch, and all have the result.
     """
     was_training = model.training
     model.eval()
     lengths = np.array([task.length(row) for row in encoded], dtype=np.int64)
+    pieces = batches(lengths, tokens)
+    mine = pieces[ranks.rank() :: ranks.world()]
+    turns = -(-len(pieces) // ranks.world())  # as many as every other process: a sharded model is run by all together
     columns: dict[str, np.ndarray] = {}
-    for rows in batches(lengths, tokens):
+    for rows in [*mine, *[pieces[0]] * (turns - len(mine))]:
         batch = task.collate([encoded[i] for i in rows], targets[rows]).to(device)
         found = task.outcome(model(**batch.inputs), batch)
         for name, values in found.columns().items():
@@ -39,6 +44,15 @@ def predict(
                 columns[name] = np.empty((len(encoded), *array.shape[1:]), dtype=array.dtype)
             columns[name][rows] = array
     model.train(was_training)
+    return columns if ranks.world() == 1 else _together(columns, mine)
+
+
+def _together(columns: dict[str, np.ndarray], mine: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """The rows of all processes, on all of them."""
+    rows = np.concatenate([*mine, np.array([], dtype=np.int64)])
+    for there, part in ranks.gather((rows, {name: column[rows] for name, column in columns.items()})):
+        for name, values in part.items():
+            columns[name][there] = values
     return columns
 
 

@@ -6,11 +6,14 @@ Without torch.distributed there is one process, and every function is the identi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+
+from leadline.errors import LeadlineError
 
 T = TypeVar("T")
 
@@ -54,6 +57,20 @@ def from_first(value: T) -> T:
     box = [value]
     distributed.broadcast_object_list(box, src=0, group=_host(distributed.group.WORLD))
     return box[0]
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Does `work` on the first process; all have its result, or its error."""
+    found: T | LeadlineError | None = None
+    if first():
+        try:
+            found = work()
+        except LeadlineError as error:
+            found = error
+    found = from_first(found)
+    if isinstance(found, LeadlineError):
+        raise found
+    return found  # type: ignore[return-value]
 
 
 def largest(value: int) -> int:

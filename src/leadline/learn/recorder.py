@@ -24,9 +24,8 @@ from leadline import signals
 from leadline.data.examples import Examples, fingerprint, natural, with_hashes
 from leadline.errors import InputError, LeadlineError
 from leadline.learn import ranks
+from leadline.learn.guard import CALMER
 from leadline.learn.outcome import Outcome
-
-CALMER = "Try a smaller learning_rate, or precision: fp32"
 
 
 class Recorder:
@@ -166,7 +165,7 @@ class Recorder:
         mine = (met, self.step[met], {name: column[met] for name, column in columns.items()}, self.trained)
         parts = ranks.collect(mine)
         if parts is None:
-            return {name: column for name, column in columns.items()}
+            return dict(columns)
         rows, step = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
         order = np.argsort(step, kind="stable")
         new, place = np.unique(rows[order], return_index=True)
@@ -202,16 +201,14 @@ class Recorder:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of the period that is under way."""
-        return {"periods": self.periods, "recorded": self.recorded, "trained": self.trained, "step": self.step,
-                "columns": {name: column.cpu() for name, column in self.columns.items()}}  # fmt: skip
+        arrays = {name: torch.from_numpy(getattr(self, name)) for name in ("recorded", "trained", "step")}
+        return {"periods": self.periods, **arrays, "columns": {n: column.cpu() for n, column in self.columns.items()}}
 
     def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Goes on from `state()`; signals newer than it are dropped."""
+        """Goes on from `state()`."""
         self.periods = state["periods"]
-        self.recorded, self.trained, self.step = (state[name].copy() for name in ("recorded", "trained", "step"))
+        self.recorded, self.trained, self.step = (state[name].numpy() for name in ("recorded", "trained", "step"))
         self.columns = {name: column.to(device) for name, column in state["columns"].items()}
-        if ranks.first():
-            signals.drop_after(self.to, self.periods)
 
     def _refuse_nan(self, loss: np.ndarray, recorded: np.ndarray) -> None:
         bad = np.flatnonzero(recorded & ~np.isfinite(loss))

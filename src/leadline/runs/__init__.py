@@ -2,7 +2,7 @@
 
 A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
 `examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
-Order inside the room: run · kept · files · place.
+Order inside the room: run · kept · files · resume · place.
 """
 
 from leadline.data.examples import SPLITS
@@ -17,7 +17,7 @@ from leadline.runs.files import (
     write_text,
 )
 from leadline.runs.kept import Written, kept_scores, write_scores
-from leadline.runs.place import LOCK, check, create, default_name, key, place
+from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place
 from leadline.runs.run import RegionRule, Run, Scored, open
 
 __all__ = [

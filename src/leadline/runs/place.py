@@ -8,7 +8,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -16,8 +17,9 @@ import yaml
 
 from leadline import evaluate
 from leadline.data.examples import Examples
-from leadline.errors import InputError
+from leadline.errors import InputError, cannot_write
 from leadline.recipe import Recipe
+from leadline.runs import resume
 from leadline.runs.files import write_text
 from leadline.runs.run import Run
 
@@ -40,7 +42,9 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None) -> str:
     """What makes two runs the same: the recipe, the content of its data, the signals of its base."""
     content = {split: source["sha256"] for split, source in examples.sources.items()}
     stand_on = [period.read_bytes() for period in sorted((base.path / "signals").glob("*.arrow"))] if base else []
-    digest = hashlib.sha256(json.dumps([recipe.to_dict(), content], sort_keys=True).encode())
+    keys = recipe.to_dict()
+    keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
+    digest = hashlib.sha256(json.dumps([keys, content], sort_keys=True).encode())
     for period in stand_on:
         digest.update(hashlib.sha256(period).digest())
     return digest.hexdigest()
@@ -67,13 +71,29 @@ def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[P
     return root / f"{stem}-{number}", "new"
 
 
-def create(
-    recipe: Recipe, examples: Examples, about: Mapping[str, Any], run_key: str, name: str | None, root: Path
-) -> tuple[Run, TextIO]:
-    """Claims the directory and writes recipe.yaml and examples.parquet; returns the run and its lock, to be closed.
+@dataclass
+class Claimed:
+    """A run directory that this process may write to."""
 
-    What an unfinished run of the same key left is removed. Two processes never share a directory: a name that another
-    takes first is passed over, and a run that another process is training is an InputError.
+    run: Run
+    lock: TextIO  # to be closed
+    start: Path | None = None  # the checkpoint to go on from
+    damaged: Sequence[str] = ()  # what is wrong with newer ones
+
+
+def create(
+    recipe: Recipe,
+    examples: Examples,
+    about: Mapping[str, Any],
+    run_key: str,
+    name: str | None,
+    root: Path,
+    processes: int = 1,
+) -> Claimed:
+    """Claims the directory and writes recipe.yaml and examples.parquet, or goes back to the last good checkpoint.
+
+    What an unfinished run of the same key left without a checkpoint is removed. Two processes never share a directory:
+    a name that another takes first is passed over, and a run that another process is training is an InputError.
     """
     while True:
         path, state = place(recipe, run_key, name, root)
@@ -83,24 +103,44 @@ def create(
             path.mkdir(parents=True, exist_ok=path.exists() and (state == "unfinished" or name is not None))
         except FileExistsError:
             continue
+        except OSError as error:
+            raise cannot_write(path, error) from None
         lock = _locked(path)
         if (path / "examples.parquet").is_file() and (_key_of(path) != run_key or _state(path) == "finished"):
             (path / LOCK).unlink()  # another process came and went between the look and the lock: look again
             lock.close()
             continue
-        for left in path.iterdir():
-            if left.name != LOCK:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        start, damaged = resume.latest(path)
+        if start is not None:
+            if resume.processes(start) != processes:
+                raise InputError(
+                    f"{path}: was begun by {resume.processes(start)} processes and can be gone on with by as many only"
+                )
+            resume.rewind(path, start)
+        else:
+            _begin(path, recipe, examples, about)
+        return Claimed(Run(path), lock, start, damaged)
+
+
+def _begin(path: Path, recipe: Recipe, examples: Examples, about: Mapping[str, Any]) -> None:
+    for left in path.iterdir():
+        if left.name != LOCK:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    try:
         write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
         examples.write(path / "examples.parquet")
-        return Run(path), lock
+    except OSError as error:
+        raise cannot_write(path, error) from None
 
 
 LOCK = ".lock"  # held while a process trains the run; goes with the process, however it ends
 
 
 def _locked(path: Path) -> TextIO:
-    lock = (path / LOCK).open("w")
+    try:
+        lock = (path / LOCK).open("w")
+    except OSError as error:
+        raise cannot_write(path, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

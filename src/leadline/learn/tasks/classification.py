@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,13 @@ class TextEncoder:
     columns: Sequence[str]
     max_length: int
     positions: bool = False  # the model takes position_ids
+
+    def sign(self) -> str:
+        """Everything besides the texts that decides the token ids: equal signs, equal tokens."""
+        tokenizer = self.tokenizer
+        words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else f"{os.urandom(16).hex()}"
+        kept = {name: value for name, value in sorted(vars(tokenizer).items()) if isinstance(value, str | int | bool)}
+        return f"1 {type(tokenizer).__name__} {kept} {self.max_length} {len(self.columns)} {self._blank} {words}"
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         texts = [[str(row[name]) for row in rows] for name in self.columns]

@@ -1,0 +1,205 @@
+"""A recipe with its model, tokenizer and encoded examples: what training and evaluation need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
+from accelerate.utils import FullyShardedDataParallelPlugin
+
+from leadline import evaluate as metrics_room
+from leadline import recipe as recipes
+from leadline import signals
+from leadline.data.examples import Examples
+from leadline.errors import LeadlineError
+from leadline.learn import models, notes, sanity
+from leadline.learn.checkpoint import Checkpoints
+from leadline.learn.clock import Clock
+from leadline.learn.guard import CALMER
+from leadline.learn.loop import Event, Fit, Material
+from leadline.learn.predict import predict
+from leadline.learn.recorder import Recorder
+from leadline.learn.tasks.batch import Row, Task
+from leadline.learn.tasks.classification import Classification, TextEncoder
+from leadline.learn.tasks.regression import Regression
+from leadline.learn.tokens import kept_tokens
+from leadline.plans.epoch import everything
+from leadline.plans.weights import class_weights
+from leadline.recipe import Recipe
+
+
+@dataclass
+class Job:
+    """What training and evaluation need of one recipe."""
+
+    recipe: Recipe
+    examples: Examples
+    model: Any
+    tokenizer: Any
+    task: Task
+    encoded: dict[str, Sequence[Row]]  # split -> rows
+    accelerator: Accelerator
+    weights: np.ndarray | None  # (K,) class weights
+    clock: Clock
+    recorders: dict[str, Recorder] = field(default_factory=dict)  # train, validation
+
+    @classmethod
+    def prepare(cls, recipe: Recipe, examples: Examples, clock: Clock | None = None, sharded: bool = False) -> Job:
+        clock = clock or Clock()
+        texts = [text for name in examples.inputs for text in examples.split("train").table[name].to_list()]
+        t = recipe.training
+        model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
+        accelerator = accelerate(t.precision, sharded)
+        weights = _class_weights(recipe, examples)
+        task = make_task(recipe, examples, model, tokenizer, weights)
+        with clock("tokenise"):
+            encoded = {split: kept_tokens(task, examples.split(split)) for split in examples.splits}
+        lengths = [task.length(row) for split in examples.splits for row in encoded[split]]
+        order = pl.concat([examples.split(split).table for split in examples.splits])
+        examples = replace(examples, table=order.with_columns(pl.Series("_length", lengths, dtype=pl.Int32)))
+        return cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights, clock)
+
+    def material(self, split: str = "train") -> Material:
+        part = self.examples.split(split)
+        lengths = part.table["_length"].to_numpy()
+        return Material(self.encoded[split], part.targets, lengths, part.weights, len(part.classes))
+
+    def fit(self, path: Path, tell: Callable[[Event], None], start: Path | None, written: Callable[[], int]) -> Fit:
+        """The training of this recipe in the run at `path`, from the checkpoint `start` or from its beginning.
+
+        written  bytes of metrics.jsonl so far, on disk
+        """
+        r, train_set = self.recipe, self.examples.split("train")
+        noted = {"dropout": models.dropout_of(self.model), "precision": notes.precision_of(self.accelerator)}
+        if r.record is not None:
+            metadata = {**noted, "mode": r.record.mode}
+            recorder = Recorder.of(train_set, path / "signals", metadata, keep_logits=r.record.logits)
+            self.recorders["train"] = recorder
+        validated = "validation" in self.examples.splits
+
+        def beside() -> dict[str, int]:
+            periods = {name: recorder.periods for name, recorder in self.recorders.items()}
+            counts = {"periods": periods.get("train", 0), "validation_periods": periods.get("validation", 0)}
+            return {**counts, "metrics_bytes": written()}
+
+        return Fit(
+            model=self.model, task=self.task, material=self.material(), plan=everything(len(train_set)),
+            training=r.training, learning_rate=r.learning_rate, accelerator=self.accelerator,
+            class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record,
+            validate=self._validation(path, noted, start) if validated else None,
+            better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock,
+            checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start),
+        )  # fmt: skip
+
+    def _validation(
+        self, path: Path, noted: Mapping[str, Any], start: Path | None
+    ) -> Callable[[int], dict[str, float]]:
+        """After an epoch: metrics on the validation data, and their signals, from the one pass that both need."""
+        part = self.examples.split("validation")
+        stopping = self.recipe.training.early_stopping
+        watched = stopping.metric if stopping else ""
+        recorder = None
+        if self.recipe.record is not None:
+            noted = {**noted, "mode": "snapshot"}
+            recorder = Recorder.of(part, path / "signals" / "validation", noted, keep_logits=self.recipe.record.logits)
+            recorder.periods = checkpoint_counts(start)["validation_periods"]
+            self.recorders["validation"] = recorder
+
+        def validate(updates: int) -> dict[str, float]:
+            found = self.predict("validation")
+            if recorder:
+                recorder.write(found, updates)
+            values = metrics_room.metrics(part.targets, answers(found, part.classes), part.classes)
+            return {"loss": float(found["loss"].mean())} | {
+                n: v for n, v in values.items() if "[" not in n or n == watched
+            }
+
+        return validate
+
+    def predict(self, split: str) -> dict[str, np.ndarray]:
+        material = self.material(split)
+        found = predict(self.model, self.task, material.encoded, material.targets, self.accelerator.device)
+        if not np.isfinite(found["loss"]).all():
+            raise LeadlineError(f"training diverged: losses of the {split} data are NaN or infinite. {CALMER}")
+        return found
+
+    def finish(self, fit: Fit) -> None:
+        """The model as it is saved: without accelerate's wrapping of its forward; a regression answers in its unit."""
+        if isinstance(self.task, Regression):
+            models.fold_scale(self.model, self.task.mean, self.task.std)
+            self.task = replace(self.task, mean=0.0, std=1.0)
+        self.model.eval()
+
+    def experiments(self) -> list[sanity.Check]:
+        """--check: two small trainings of fresh models."""
+        if not self.examples.classes:
+            return []
+
+        def fit(material: Material, training: recipes.Training) -> Fit:
+            fresh = Job.prepare(self.recipe, self.examples)
+            rate = self.recipe.learning_rate
+            plan = everything(len(material.lengths))
+            return Fit(fresh.model, fresh.task, material, plan, training, rate, fresh.accelerator, fresh.weights)
+
+        t = self.recipe.training
+        return [trial(fit, self.material(), t) for trial in (sanity.overfit_one_batch, sanity.shuffled_labels)]
+
+
+def accelerate(asked: str, sharded: bool = False) -> Accelerator:
+    """A fresh Accelerator in the precision asked for; a process may train several runs of different precision.
+
+    sharded  the model lies in pieces over the processes (FSDP): for models that do not fit
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    chosen = models.precision(asked, device)
+    pieces = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="no" if chosen == "fp32" else chosen,
+        fsdp_plugin=pieces if sharded else None,
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # nothing of ours changes buffers
+    )
+
+
+def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, weights: np.ndarray | None) -> Task:
+    length = models.max_tokens(model, tokenizer, recipe.training.max_length)
+    encoder = TextEncoder(tokenizer, examples.inputs, length, models.takes_positions(model))
+    if recipe.task == "regression":
+        return Regression(encoder, *models.scale_of(model, examples.split("train").gold))
+    return Classification(encoder, weights, recipe.loss.label_smoothing, recipe.loss.focal_gamma)
+
+
+def _class_weights(recipe: Recipe, examples: Examples) -> np.ndarray | None:
+    if not examples.classes:
+        return None
+    counts = np.bincount(examples.split("train").gold, minlength=len(examples.classes))
+    loss = recipe.loss
+    return class_weights(loss.class_weights, counts, examples.classes, loss.weighted_class, loss.gamma)
+
+
+def _better(recipe: Recipe) -> Callable[[float, float], bool]:
+    stopping = recipe.training.early_stopping
+    lower = stopping is not None and (
+        stopping.metric == "loss" or not metrics_room.find_metric(stopping.metric).higher_is_better
+    )
+    return (lambda new, best: new < best) if lower else (lambda new, best: new > best)
+
+
+def answers(found: Mapping[str, np.ndarray], classes: Sequence[str]) -> np.ndarray:
+    """What the model answered, as `evaluate` takes it: probabilities (N, K), or the predicted numbers (N,)."""
+    return signals.softmax(found["logits"]) if classes else found["prediction"].astype(np.float64)
+
+
+def checkpoint_counts(start: Path | None) -> dict[str, int]:
+    """What lay beside a checkpoint when it was written."""
+    manifest = json.loads((start / "manifest.json").read_text(encoding="utf-8")) if start else {}
+    return {name: manifest.get(name, 0) for name in ("periods", "validation_periods", "metrics_bytes")}

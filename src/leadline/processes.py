@@ -1,0 +1,104 @@
+"""Several processes of one training on this machine: `leadline train … --processes N`.
+
+What torchrun does, and what it does not: every signal reaches every process, so that all write their checkpoint
+together, and the threads are shared out. On several machines torchrun starts `python -m leadline train` itself.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+PASSED_ON = ("SIGTERM", "SIGINT", "SIGUSR1")
+GRACE = 60.0  # seconds that the others have to end after one has failed
+
+
+def inside() -> bool:
+    """This process is one of several that torchrun, or `start`, began."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def start(command: Sequence[str], count: int) -> int:
+    """Runs `count` processes of the command as one training and returns its exit status.
+
+    The first process prints; what the others say on stderr is shown when one of them fails by itself.
+    """
+    shared = {
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()), "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count))),
+    }  # fmt: skip
+    said = [tempfile.TemporaryFile() for _ in range(1, count)]
+    workers: list[subprocess.Popen[bytes]] = []
+    before = _listen(workers)
+    try:
+        for rank in range(count):
+            place = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said[rank - 1]} if rank else {}
+            workers.append(subprocess.Popen(command, env=place, **quiet))
+        status = _wait(workers)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if status[0] in (0, -signal.SIGTERM) and any(status):
+        _tell(status, said)
+    return next((abs(code) if code > 0 else 128 - code for code in status if code), 0)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listen(workers: Sequence[subprocess.Popen[bytes]]) -> dict[int, Any]:
+    """Signals go on to the workers. (Ctrl-C at a terminal reaches them by itself: they are of the same group.)"""
+
+    def pass_on(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
+            return
+        for worker in workers:
+            worker.send_signal(number)
+
+    numbers = [getattr(signal, name) for name in PASSED_ON if hasattr(signal, name)]
+    return {number: signal.signal(number, pass_on) for number in numbers}
+
+
+def _wait(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Exit statuses. When one has failed the others, who would wait for it for ever, are ended."""
+    running = list(workers)
+    while running:
+        for worker in list(running):
+            try:
+                code = worker.wait(timeout=0.1)
+            except subprocess.TimeoutExpired:
+                continue
+            running.remove(worker)
+            if code:
+                _end(running)
+                running = []
+                break
+    return [worker.wait() for worker in workers]
+
+
+def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """They have the same reason to end, and some seconds to do it by themselves; then they are made to."""
+    for worker in workers:
+        try:
+            worker.wait(timeout=GRACE if worker is workers[0] else 1.0)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+
+
+def _tell(status: Sequence[int], said: Sequence[BinaryIO]) -> None:
+    for rank, (code, file) in enumerate(zip(status[1:], said, strict=True), start=1):
+        if code:
+            file.seek(0)
+            lines = file.read().decode(errors="replace").strip().splitlines()[-15:]
+            print(f"process {rank} left with status {code}:", *lines, sep="\n", file=sys.stderr)  # noqa: T201
