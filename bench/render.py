@@ -82,6 +82,19 @@ def map_100k(result: Mapping[str, Any]) -> str:
     )
 
 
+def sweep_1000(result: Mapping[str, Any]) -> str:
+    rows = [
+        [name, f"{way['trials']:,}", *(seconds(way[key]) for key in ("seconds", "command_seconds"))]
+        for name, way in result["ways"].items()
+    ]
+    header = ["written as", "trials", "expanded, named, checked", "`leadline sweep FILE --dry-run`, imports included"]
+    return "Seconds: median (smallest to largest, how often).\n\n" + markdown(header, rows)
+
+
+def seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f}, n = {len(values)})"
+
+
 def spread(values: list[float]) -> str:
     return f"{statistics.median(values):.0f} ({min(values):.0f} to {max(values):.0f}, n = {len(values)})"
 
@@ -122,6 +135,7 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "datasets": datasets,
     "precision": precision,
     "map_100k": map_100k,
+    "sweep_1000": sweep_1000,
 }
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"]}
+TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
+       "sweep_1000.py": ["--toy"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -32,6 +33,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert [run["seed"] for run in result["results"][0]["runs"]] == [0, 1] and result["results"][0]["n_test"] == 100
     elif script == "scores.py":
         assert result["streamed"]["runs"][0]["n"] == 2000 and result["streamed"]["runs"][0]["private_bytes"] > 1e6
+    elif script == "sweep_1000.py":
+        ways = list(result["ways"].values())
+        assert [way["trials"] for way in ways] == [20, 20, 20] == [way["distinct_names"] for way in ways]
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 

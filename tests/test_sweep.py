@@ -480,8 +480,8 @@ def test_a_file_is_run_and_a_verb_is_a_verb(place, trainer, leadline):
     status, out, _ = leadline("sweep", "s.yaml", "--dry-run", "--json")
     told = json.loads(out)
     assert status == 0 and told["path"] == "runs/try" and [t["state"] for t in told["trials"]] == ["new"] * 4
-    assert told["trials"][3] == {"index": 3, "trial": "after", "seed": 1, "needs": ["base-s1"], "done": "",
-                                 "state": "new", "differs": {"base.run": "trial:base"}, "path": "runs/try/after-s1"}  # fmt: skip
+    last = {"index": 3, "trial": "after", "seed": 1, "differs": {"base.run": "trial:base"}, "needs": ["base-s1"]}
+    assert told["trials"][3] == {**last, "state": "new", "done": "", "path": "runs/try/after-s1"}
     assert started(place) == [] and not Path("runs/try").exists()
     status, out, err = leadline("sweep", "--jobs", 2, "s.yaml")
     assert status == 1 and "base-s1: FAILED after" in err and "    base-s1 is broken" in err
