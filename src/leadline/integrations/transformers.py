@@ -11,6 +11,9 @@ import transformers
 from leadline.errors import InputError
 from leadline.integrations.recording import Observer
 from leadline.integrations.rows import read
+from leadline.integrations.trainer import Trainer
+
+__all__ = ["Trainer", "record"]
 
 T = TypeVar("T", bound=transformers.Trainer)
 
@@ -42,6 +45,8 @@ def record(
     """
     if not isinstance(trainer, transformers.Trainer):
         raise InputError(f"record: a transformers.Trainer is needed, not a {type(trainer).__name__}")
+    if isinstance(trainer, Trainer):
+        raise InputError("record: leadline's own Trainer records by itself; give it `to`")
     if any(isinstance(callback, Observer) for callback in trainer.callback_handler.callbacks):
         raise InputError("record: this trainer is recorded already")
     rows = read(trainer.train_dataset, trainer.model, ids, labels, texts, classes)
