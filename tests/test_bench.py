@@ -11,7 +11,7 @@ import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
-       "sweep_1000.py": ["--toy"]}  # fmt: skip
+       "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -36,6 +36,8 @@ def test_a_bench_at_toy_size(script, tmp_path):
     elif script == "sweep_1000.py":
         ways = list(result["ways"].values())
         assert [way["trials"] for way in ways] == [20, 20, 20] == [way["distinct_names"] for way in ways]
+    elif script == "map_1m.py":
+        assert all(found["bytes"] > 10_000 for found in result["rounds"][0].values()) and result["n"] == 1500
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 

@@ -325,6 +325,52 @@ def test_interactive_map_grows_by_its_arrays(table: pl.DataFrame) -> None:
     assert per_example < 5.4 * columns + 100 + 12
 
 
+@pytest.fixture
+def dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than 1,000 examples are many."""
+    for module, name, value in [
+        (interactive, "DENSE", 1000), (maps, "DENSE", 1000), (maps, "POINTS", 500),
+        (interactive, "HARDEST", 30), (interactive, "MOST_AMBIGUOUS", 20), (interactive, "AT_RANDOM", 40),
+    ]:  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.mark.parametrize(("y", "hardest"), [("confidence", "lowest"), ("action", "highest")])
+def test_of_many_examples_the_map_shows_the_density_and_a_choice(dense: None, y: str, hardest: str) -> None:
+    table = simulated(2000)
+    table = table.with_columns(pl.when(pl.col("id") == table["id"][3]).then(None).otherwise(pl.col(y)).alias(y))
+    page = payload(interactive.interactive_map(table, pl.Series(table["id"]), ("a", "b", "c"), y=y))
+    shown, known = set(page["ids"]), table.filter(pl.col(y).is_not_null())
+    ends = known.sort(y, descending=hardest == "highest")["id"].head(30), known.sort("variability")["id"].tail(20)
+    assert shown >= {*ends[0], *ends[1]} and 50 < len(shown) <= 90 and len(page["ids"]) == len(shown)
+    assert page["note"].startswith("n = 1,999 · 1 without a value left out · points: the 30 of " + hardest)
+    cells = np.frombuffer(base64.b64decode(page["density"]["data"]["base64"]), "<f4").reshape(
+        -1, page["density"]["across"]
+    )
+    assert np.nansum(10.0**cells) == pytest.approx(1999, rel=1e-4) and page["density"]["most"] == np.nanmax(cells)
+    middle = known[y].arg_sort()[1000]
+    row, column = (
+        (known[axis][middle] - page["density"][f"{at}0"]) / page["density"][f"d{at}"]
+        for axis, at in ((y, "y"), ("variability", "x"))
+    )
+    assert np.isfinite(cells[round(row), round(column)])
+    levels = next(column for column in page["columns"] if column["name"] == "label")["levels"]
+    assert sum(level["n"] for level in levels) == 1999  # of all examples, not of the points
+
+
+def test_few_examples_have_no_density(table: pl.DataFrame) -> None:
+    assert payload(interactive.interactive_map(table, table["id"].to_list(), ()))["density"] is None
+
+
+def test_hexagons_of_many_examples_say_that_areas_are_logarithms(dense: None) -> None:
+    figure = maps.data_map(simulated(2000))
+    title = next(axes.get_title(loc="left") for axes in figure.axes if "n = " in axes.get_title(loc="left"))
+    assert "logarithm of the number" in title and "median correctness" in title
+    sizes = max((c.get_sizes() for axes in figure.axes for c in axes.collections if hasattr(c, "get_sizes")), key=len)
+    largest = int(re.search(r"largest ([\d,]+)", title).group(1).replace(",", ""))  # type: ignore[union-attr]
+    assert sizes.max() == pytest.approx(56) and sizes.min() == pytest.approx(56 * np.log(2) / np.log1p(largest))
+
+
 # --- the map in a browser --------------------------------------------------------------------------------------------
 
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
@@ -366,6 +412,21 @@ def test_map_in_a_browser(browser_page: Any, tmp_path: Path) -> None:
     assert page.evaluate("window.hacked") is None
     assert problems == []
     assert [url for url in fetched if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_map_of_many_in_a_browser(browser_page: Any, tmp_path: Path, dense: None) -> None:
+    table, path = simulated(2000), tmp_path / "map.html"
+    path.write_text(interactive.interactive_map(table, table["id"], ("a", "b", "c")), encoding="utf-8")
+    page, problems = browser_page, []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(path.as_uri())
+    page.wait_for_selector("body[data-drawn]")
+    drawn = page.evaluate("() => document.getElementById('plot').data.map((t) => [t.type, t.x?.length ?? t.z.length])")
+    assert drawn[0][0] == "scattergl" and drawn[1] == ["heatmap", interactive.CELLS[1]]
+    assert page.locator(".heatmaplayer image").count() == 1 and "examples" in page.locator(".infolayer").text_content()
+    page.select_option("#colour", "label")
+    assert page.evaluate("() => new Set(document.getElementById('plot').data[0].marker.color).size") == 3
+    assert problems == []
 
 
 AT_THE_RIGHT = """() => {

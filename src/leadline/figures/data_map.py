@@ -24,6 +24,9 @@ from leadline.figures import style
 from leadline.scores import SCORES
 
 POINTS = 20_000  # above this a point no longer stands for an example that can be seen
+DENSE = (
+    100_000  # above this counts differ so much that areas follow their logarithm, and a page shows a choice of points
+)
 GRID = (46, 30)  # hexagons across and up
 LINE = 0.042  # height of a label as a share of the axes
 LEVELS = 8  # so many distinct values get a legend entry each; more become a scale
@@ -91,7 +94,7 @@ def data_map(
     legend = figure.add_subplot(grid[0, 1])
     draw = _points if n <= POINTS else _hexagons
     note = draw(main, horizontal[placed], vertical[placed], key, placed)
-    region = table["region"].cast(pl.String).to_numpy() if "region" in table.columns else np.array([])
+    region = _words(table["region"]) if "region" in table.columns else np.array([])
     _margins(top, side, horizontal[placed], vertical[placed], region[placed] if len(region) else region)
     if regions and len(region):
         _outline(main, region_boxes(horizontal, vertical, region), horizontal[placed], vertical[placed])
@@ -104,6 +107,11 @@ def data_map(
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     top.set_title(f"n = {n:,} {note}", fontsize=8, color=style.FAINT)
     return figure
+
+
+def _words(column: pl.Series) -> np.ndarray:
+    """(N,) of fixed width: compared ten times faster than objects."""
+    return column.cast(pl.String).fill_null("").to_numpy().astype(np.str_)
 
 
 def axis_values(table: pl.DataFrame, name: str) -> np.ndarray:
@@ -211,8 +219,8 @@ def _points(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.ndarr
 
 
 def _hexagons(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.ndarray) -> str:
-    """Area: how many examples, as the square root of the share, so that thin places stay visible. Colour: their median,
-    or for words their most frequent value."""
+    """Area: how many examples, as the square root of the share (of many: as the logarithm), so that thin places stay
+    visible. Colour: their median, or for words their most frequent value."""
     words = bool(key.levels) and key.name in {"label", "region"}
     count = axes.hexbin(x, y, gridsize=GRID, mincnt=1)
     pick: Any = _most_frequent if words else _median
@@ -220,10 +228,12 @@ def _hexagons(axes: Axes, x: np.ndarray, y: np.ndarray, key: Key, placed: np.nda
     centres, n, value = np.asarray(count.get_offsets()), np.asarray(count.get_array()), np.asarray(colour.get_array())
     count.remove()
     colour.remove()
-    size = 56 * np.sqrt(n / n.max())
+    dense = len(x) > DENSE
+    size = 56 * (np.log1p(n) / np.log1p(n.max()) if dense else np.sqrt(n / n.max()))
     axes.scatter(centres[:, 0], centres[:, 1], s=size, c=key.colours(value), marker="h", linewidths=0)
     what = f"{'most frequent' if words else 'median'} {key.name}"
-    return f"· hexagon: area grows with the number of examples (largest {int(n.max()):,}), colour is the {what}"
+    grows = "the logarithm of the number" if dense else "the number"
+    return f"· hexagon: area grows with {grows} of examples (largest {int(n.max()):,}),\ncolour is the {what}"
 
 
 def _median(values: np.ndarray) -> float:
@@ -255,7 +265,7 @@ def _outline(axes: Axes, boxes: dict[str, Box], x: np.ndarray, y: np.ndarray) ->
         taken.append(best)
         axes.text(
             best[0], best[1], words, transform=axes.transAxes, va="bottom", fontweight="bold",
-            bbox={"facecolor": style.PAPER, "alpha": 0.75, "edgecolor": "none", "pad": 1},
+            bbox={"facecolor": style.PAPER, "alpha": 0.8, "edgecolor": colour, "linewidth": 0.8, "pad": 1.5},
         )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)

@@ -21,9 +21,12 @@ from plotly.offline import get_plotlyjs
 
 from leadline.errors import InputError
 from leadline.figures import style
-from leadline.figures.data_map import Box, Key, axis_values, axis_words, colour_key, region_boxes
+from leadline.figures.data_map import DENSE, HIGHER_IS, Box, Key, axis_values, axis_words, colour_key, region_boxes
 from leadline.scores import SCORES
 
+HARDEST = MOST_AMBIGUOUS = 5_000  # points of a map of more than DENSE examples, beside its density
+AT_RANDOM = 10_000
+CELLS = (160, 110)  # of the density, across and up
 LENGTH = 140  # characters of a text that hover and table show
 SAYS = {
     "label": "the answer that it was trained on",
@@ -34,7 +37,7 @@ HERE = Path(__file__).parent
 
 def interactive_map(
     table: pl.DataFrame,
-    texts: Sequence[str],
+    texts: Sequence[str] | pl.Series,
     classes: Sequence[str] = (),
     x: str = "variability",
     y: str = "confidence",
@@ -47,7 +50,8 @@ def interactive_map(
     `table` as `Run.scores()` gives it, `texts` (N,) beside it; `classes` gives the order of the labels (empty for a
     regression); `scores` a line of explanation per column (default: what SCORES says). The colour menu holds every
     column but the id. Size: 4.8 MB for plotly.js, and per example about 5.4 bytes for each column of many values,
-    1.4 for each of few, and its text.
+    1.4 for each of few, and its text. Of more than 100,000 examples the page shows the density, and as points that can
+    be read and selected the hardest, the most ambiguous and a random few thousand.
     Raises InputError for a column that is missing or no number on an axis, and for texts of another number.
     """
     if len(texts) != table.height:
@@ -57,21 +61,24 @@ def interactive_map(
     placed = np.isfinite(across) & np.isfinite(up)
     if not placed.any():
         raise InputError(f"no example has a finite `{x}` and a finite `{y}`; choose other columns for the map")
+    n, dense = int(placed.sum()), int(placed.sum()) > DENSE
+    kept, chosen = _choice(across, up, placed, x, y) if dense else (placed, "")
     # in random order no class lies on top of another because of its row
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(placed))
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(kept))
     boxes = region_boxes(across, up, table["region"].cast(pl.String).to_numpy()) if "region" in table.columns else {}
     left_out = int((~placed).sum())
     page = {
         "x": _axis(x, across[rows]),
         "y": _axis(y, up[rows]),
         "ids": [_clean(str(table["id"][int(i)])) for i in rows],
-        "texts": [_cut(texts[i]) for i in rows],
-        "columns": [_column(table, name, classes, rows, says.get(name, "")) for name in _menu(table)],
+        "texts": [_cut(texts[int(i)]) for i in rows],
+        "columns": [_column(table, name, classes, rows, placed, says.get(name, "")) for name in _menu(table)],
         "colour": color or next(name for name in ("correctness", "region", *_menu(table)) if name in table.columns),
-        "boxes": [_box(name, box, across[rows], len(rows)) for name, box in boxes.items()],
+        "boxes": [_box(name, box, across[placed], n) for name, box in boxes.items()],
+        "density": _density(across[placed], up[placed]) if dense else None,
         "shades": [_css(style.SEQUENCE(k / 63)) for k in range(64)],
         "other": style.OTHER,
-        "note": f"n = {len(rows):,}" + (f" · {left_out:,} without a value left out" if left_out else ""),
+        "note": f"n = {n:,}" + (f" · {left_out:,} without a value left out" if left_out else "") + chosen,
     }
     return _fill(
         (HERE / "map.html").read_text(encoding="utf-8"),
@@ -92,14 +99,41 @@ def _axis(name: str, values: np.ndarray) -> dict[str, Any]:
     return {"name": name, "words": axis_words(name), "data": _array(values.astype(np.float32), "f4")}
 
 
-def _column(table: pl.DataFrame, name: str, classes: Sequence[str], rows: np.ndarray, says: str) -> dict[str, Any]:
+def _choice(across: np.ndarray, up: np.ndarray, placed: np.ndarray, x: str, y: str) -> tuple[np.ndarray, str]:
+    """(N,) which of many examples are points, and how they were chosen."""
+    there = np.flatnonzero(placed)
+    highest = HIGHER_IS.get(y) == "harder"
+    hardness = up[there] if highest else -up[there]
+    kept = np.zeros(len(placed), dtype=bool)
+    kept[there[np.argpartition(-hardness, HARDEST)[:HARDEST]]] = True
+    kept[there[np.argpartition(-across[there], MOST_AMBIGUOUS)[:MOST_AMBIGUOUS]]] = True
+    kept[np.random.default_rng(0).choice(there, AT_RANDOM, replace=False)] = True
+    ends = f"the {HARDEST:,} of {'highest' if highest else 'lowest'} {y}, the {MOST_AMBIGUOUS:,} of highest {x}"
+    return kept, f" · points: {ends} and {AT_RANDOM:,} at random · grey: where all examples lie"
+
+
+def _density(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """How many examples lie in each cell: float32 log10 of the count, row by row from below; NaN where none does."""
+    count, left, low = np.histogram2d(x, y, bins=CELLS)  # (across, up)
+    with np.errstate(divide="ignore"):
+        shade = np.where(count > 0, np.log10(count), np.nan).T
+    data = _array(shade.astype(np.float32).ravel(), "f4")
+    return {
+        "x0": (left[0] + left[1]) / 2, "dx": left[1] - left[0], "y0": (low[0] + low[1]) / 2, "dy": low[1] - low[0],
+        "across": CELLS[0], "most": float(np.log10(count.max())), "data": data,
+    }  # fmt: skip
+
+
+def _column(
+    table: pl.DataFrame, name: str, classes: Sequence[str], rows: np.ndarray, placed: np.ndarray, says: str
+) -> dict[str, Any]:
     key = colour_key(table, name, classes if name == "label" else ())
     value = key.value[rows]
     if not key.levels:
         return {"name": name, "says": says, "limits": key.limits, "data": _array(value.astype(np.float32), "f4")}
     kind = "u1" if len(key.levels) < 2**8 - 1 else "u2"
     codes = np.where(np.isnan(value), np.iinfo(kind).max, value).astype(kind)
-    return {"name": name, "says": says, "levels": _levels(key, value), "data": _array(codes, kind)}
+    return {"name": name, "says": says, "levels": _levels(key, key.value[placed]), "data": _array(codes, kind)}
 
 
 def _levels(key: Key, value: np.ndarray) -> list[dict[str, Any]]:

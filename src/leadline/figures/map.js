@@ -135,12 +135,22 @@
   // --- the page -----------------------------------------------------------------------------------------------------
   for (const c of map.columns) at("colour").append(element("option", c.name, { value: c.name }));
   at("colour").value = map.colour;
-  const plot = at("plot"), first = column(map.colour), small = narrow(), many = map.ids.length > 20000;
+  const plot = at("plot"), first = column(map.colour), small = narrow(), many = map.density || map.ids.length > 20000;
   const axis = (words) => ({ title: { text: plain(words), font: { size: small ? 12 : 14 }, standoff: 12 }, zeroline: false, gridcolor: "#eee", linecolor: "#999" });
   const trace = {
     type: "scattergl", mode: "markers", x, y, hoverinfo: "none",
     marker: { color: colours(first), size: many ? 4 : 6, opacity: many ? 0.6 : 0.8 },
     unselected: { marker: { opacity: 0.08 } },
+  };
+  // Of very many examples the points are a choice: all of them are the grey cells behind, on a logarithmic scale.
+  const density = (d) => {
+    const v = decode(d.data), z = [], ticks = [0, 1, 2, 3, 4, 5, 6].filter((t) => t <= d.most);
+    for (let i = 0; i < v.length; i += d.across) z.push(Array.from(v.subarray(i, i + d.across)));
+    return {
+      type: "heatmap", z, x0: d.x0, dx: d.dx, y0: d.y0, dy: d.dy, zmin: -0.5, zmax: d.most, hoverinfo: "skip",
+      colorscale: [[0, "#f4f4f4"], [1, "#6e6e6e"]], showscale: !small,
+      colorbar: { title: { text: "examples<br>per cell" }, tickvals: ticks, ticktext: ticks.map((t) => (10 ** t).toLocaleString("en")), thickness: 12, len: 0.5, outlinewidth: 0 },
+    };
   };
   const layout = {
     margin: { l: small ? 48 : 64, r: 8, t: 34, b: 56 }, hovermode: "closest", hoverdistance: 8, dragmode: "select",
@@ -156,7 +166,7 @@
   at("says").textContent = first.says;
   at("legend").replaceChildren(...legend(first));
   list();
-  Plotly.newPlot(plot, [trace], layout, config).then(() => {
+  Plotly.newPlot(plot, map.density ? [trace, density(map.density)] : [trace], layout, config).then(() => {
     plot.on("plotly_hover", ({ points, event }) => tip(points[0].pointNumber, event));
     plot.on("plotly_unhover", () => { at("tip").hidden = true; });
     plot.on("plotly_selected", (event) => event && choose(event.points)); // a click sends none and keeps what is chosen

@@ -49,7 +49,9 @@ def suspects(view: View, most: int = 20) -> tuple[list[Case], int]:
         rows = pl.scan_csv(path, infer_schema=False)  # ids are text
         table, n = rows.head(most).collect(), rows.select(pl.len()).collect().item()
     elif view.signals is not None and view.table is not None and "aum" in view.names:
-        columns = {name: view.table[name].to_numpy() for name in ("aum", "action_mean") if name in view.names}
+        columns: dict[str, np.ndarray] = {
+            name: view.table[name].to_numpy() for name in view.names if name in ("aum", "action_mean")
+        }
         table, n = rank(view.signals, columns, most=most), int((~np.isnan(columns["aum"])).sum())
     else:
         return [], 0

@@ -45,9 +45,9 @@ def with_axes(scored: Scored) -> tuple[pl.DataFrame, str, str, str]:
     return table, "loss_std", MINUS_MEAN_LOSS, "region"
 
 
-def texts_of(run: Run) -> list[str]:
+def texts_of(run: Run) -> pl.Series:
     """One text per training example; both texts of a pair; the id where the run has no texts."""
-    if not run.train.inputs:
-        return list(run.train.ids)
-    columns = [run.train.table[name].cast(pl.String).to_list() for name in run.train.inputs]
-    return [" ⟂ ".join(parts) for parts in zip(*columns, strict=True)]
+    inputs = run.train.inputs or ("_id",)
+    return run.train.table.select(
+        pl.concat_str([pl.col(name).cast(pl.String) for name in inputs], separator=" ⟂ ")
+    ).to_series()
