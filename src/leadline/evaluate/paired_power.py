@@ -15,16 +15,19 @@ LEVEL, POWER = 0.05, 0.8
 
 
 def detectable_accuracy(discordant: float, n: int, level: float = LEVEL, power: float = POWER) -> float:
-    """The smallest difference of two accuracies on the same n rows that McNemar's test finds, in (0, discordant].
+    """The smallest difference of two accuracies on the same n rows that McNemar's test finds, in (0, 1].
 
-    discordant: the share of rows where exactly one of the two models is right, in [0, 1]. NaN where even the largest
-    possible difference (all of them won by one model) would be missed. Normal approximation, Connor (1987).
+    discordant: the share of rows where exactly one of the two models is right, in [0, 1]. A true difference larger than
+    that brings its own discordant rows, all won by one model. NaN where n is too small for any. Normal approximation,
+    Connor (1987).
     """
     _count("n", n, 1)
     _shares(discordant, level, power)
-    if discordant == 0 or _rows(discordant, discordant, level, power) > n:
-        return np.nan
-    return float(optimize.brentq(lambda d: _rows(discordant, d, level, power) - n, 1e-9 * discordant, discordant))
+
+    def missing(difference: float) -> float:
+        return _rows(max(discordant, difference), difference, level, power) - n
+
+    return float(optimize.brentq(missing, 1e-9, 1.0)) if missing(1.0) <= 0 else np.nan
 
 
 def rows_needed(discordant: float, difference: float, level: float = LEVEL, power: float = POWER) -> int:
