@@ -159,12 +159,21 @@ A metric of each class is named `f1[spam]`. How to read them: [howto/evaluate.md
 # --- commands ---------------------------------------------------------------------------------------------------------
 
 
+def every_command(group: Any, before: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands by their whole names, those of a group after it."""
+    for name, command in group.commands.items():
+        yield before + name, command
+        if hasattr(command, "commands"):
+            yield from every_command(command, f"{before}{name} ")
+
+
 def commands() -> Iterator[str]:
-    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+    for name, command in every_command(typer.main.get_command(cli.app)):
         text, _, example = (command.help or "").partition("Example: ")
         places = [p for p in command.params if not p.opts[0].startswith("-")]
         options = [p for p in command.params if p.opts[0].startswith("-") and not getattr(p, "hidden", False)]
-        usage = " ".join(["leadline", name, *(p.metavar or p.name.upper() for p in places), "[OPTIONS]"])
+        inner = [command.subcommand_metavar] if hasattr(command, "commands") else []
+        usage = " ".join(["leadline", name, *inner, *(p.metavar or p.name.upper() for p in places), "[OPTIONS]"])
         lines = [
             f"### leadline {name}\n",
             text.strip() + "\n",
@@ -173,7 +182,7 @@ def commands() -> Iterator[str]:
         ]
         rows = [[f"`{p.metavar or p.name.upper()}`", _default(p), prose(p.help)] for p in places]
         rows += [[" ".join(f"`{o}`" for o in p.opts), _default(p), prose(p.help)] for p in options]
-        yield "\n".join([*lines, table(["argument or option", "default", "says"], rows)])
+        yield "\n".join([*lines, *([table(["argument or option", "default", "says"], rows)] if rows else [])])
 
 
 def _default(parameter: Any) -> str:

@@ -190,6 +190,11 @@ def test_a_circle_of_trials_is_refused():
     assert "circle" in refused(recipe={**RECIPE, "base": {"run": "trial:base"}}, trials=[{"name": "base"}])
 
 
+def test_the_examples_are_sweeps():
+    files = sorted((Path(__file__).resolve().parents[1] / "recipes").glob("*.yaml"))
+    assert [file.stem for file in files] == [sweep.load(file).name for file in files] and files
+
+
 def test_files_that_are_no_sweeps(tmp_path):
     for text, sentence in [("a: [", "not valid YAML"), ("- a", "a sweep is a YAML mapping")]:
         (tmp_path / "s.yaml").write_text(text)

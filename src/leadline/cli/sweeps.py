@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from json import dumps
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,6 +45,7 @@ app = typer.Typer(
     cls=FileOrVerb,
     help="Many runs from one recipe: grids, seeds, dependencies; N at a time; what is there is not computed again.\n\n"
     "SWEEP.yaml without a verb is `run`. Example: leadline sweep SWEEP.yaml --jobs 2",
+    subcommand_metavar="SWEEP.yaml|COMMAND [ARGS]...",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -173,7 +175,7 @@ def print_summary(found: Summary) -> None:
     print_table(
         f"{found.sweep}: trials, {found.split}",
         [names.get(column, column) for column in found.trials.columns],
-        [list(row) for row in found.trials.rows()],
+        [[*row[:-1], None if row[-1] is None else round(row[-1])] for row in found.trials.rows()],
     )
     several = found.averages["trial"].n_unique() > 1
     rows = []
@@ -218,6 +220,8 @@ class Told:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         title, seconds = event["title"], event.get("seconds")
+        if event["event"] == "interrupted" and seconds is None:
+            return  # it had not begun
         after = f" after {seconds:.0f} s" if seconds is not None else ""
         says = {
             "started": f"started; log {event.get('log')}",
@@ -273,4 +277,4 @@ def _print_trials(loaded: Sweep, only: str | None, json: bool) -> None:
 
 
 def _differs(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={value}" for key, value in values.items())
+    return " ".join(f"{k}={v if isinstance(v, str) else dumps(v, ensure_ascii=False)}" for k, v in values.items())
