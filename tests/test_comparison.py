@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,33 @@ def test_regressions_are_compared(tmp_path):
     assert mixed.tests == [] and any("classes differ" in note for note in mixed.notes)
 
 
+def test_soft_labels_are_read_from_the_examples(tmp_path):
+    a, b = make(tmp_path / "a", signals=False), make(tmp_path / "b", seed=1, signals=False)
+    for run in (a, b):
+        soften(run, 0.0)
+    found = compare([a, b], ["aum"], metrics=["accuracy", "brier", "cross_entropy"])
+    y = np.array(Run(a.path).examples.split("test").table["_label_distribution"].to_list())
+    p, q = (runs.probabilities(run.predictions(), CLASSES) for run in (a, b))
+    q = q[::-1]  # written in the other order
+    assert found.tests[1].difference.value == near(
+        ((q - y) ** 2).sum(axis=1).mean() - ((p - y) ** 2).sum(axis=1).mean()
+    )
+    assert found.tests[2].difference.value == near((y * (np.log(p) - np.log(q))).sum(axis=1).mean())
+    assert found.tests[0].difference.method.startswith("McNemar")
+    c = make(tmp_path / "c", seed=2, signals=False)
+    soften(c, 0.05)
+    found = compare([Run(a.path), c], ["aum"], labels="ignore")  # of the training labels: those of a test never
+    assert found.tests == [] and any("60 of their test rows have other labels" in note for note in found.notes)
+
+
+def soften(run: Run, shift: float) -> None:
+    """Every label becomes a distribution with 0.7 (- shift) on it, also in the file of examples."""
+    examples = Run(run.path).examples
+    rows = np.eye(2)[examples.gold] * (0.4 - 2 * shift) + 0.3 + shift
+    table = examples.table.with_columns(pl.Series("_label_distribution", rows.tolist()))
+    with_hashes(replace(examples, table=table)).write(run.path / "examples.parquet")
+
+
 # --- seeds ---
 
 
@@ -296,3 +324,5 @@ def test_one_run_alone_has_nothing_to_test(tmp_path):
     assert found.tests == [] and found.agreements[0].names == ["aum", "confidence"] and found.groups == []
     with pytest.raises(InputError, match="at least one run"):
         compare([], ["aum"])
+    with pytest.raises(InputError, match="one run only"):
+        compare([Run(tmp_path / "a")], ["aum"], against="b")

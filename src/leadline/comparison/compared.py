@@ -81,6 +81,8 @@ def compare(
         raise InputError("compare: name at least one run")
     _check(names, labels, metrics)
     titles, notes = distinct([run.name for run in runs]), list[str]()
+    if len(runs) == 1 and against is not None:
+        raise InputError(f"--against {against}: there is one run only; name the others too")
     if len(runs) == 1:
         table = _columns(runs[0], names, np.arange(len(runs[0].train)), notes)
         return Comparison(titles, [_agreed(f"within {runs[0].name}", table)], _results(runs), notes)
