@@ -77,7 +77,7 @@ def check(args: TrainingArguments) -> None:
         problems.append(f"num_train_epochs={args.num_train_epochs}: a whole number of epochs, at least 1")
     if args.world_size > 1 or args.n_gpu > 1:
         problems.append(
-            "several processes or GPUs: one only; use `leadline train --processes N`, or record() in transformers.Trainer"
+            "several processes or GPUs: one only; `leadline train --processes N`, or record() in transformers.Trainer"
         )
     if problems:
         raise all_at_once("leadline's Trainer cannot honour these TrainingArguments:", problems, show=len(problems))

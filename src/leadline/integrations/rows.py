@@ -140,7 +140,7 @@ def read(
         name = _label_column(dataset)
     found = column(dataset, name) if name is not None else list(labels or ())
     known = list(classes) if classes is not None else _classes(dataset, name, config, found)
-    numbers = _numbers(found, known)
+    numbers = numbers_of(found, known)
     named = column(dataset, ids) if isinstance(ids, str) else list(range(n)) if ids is None else ids
     shown = column(dataset, texts) if isinstance(texts, str) else texts
     for what, values in {"ids": named, "labels": numbers, "texts": shown}.items():
@@ -207,7 +207,7 @@ def _classes(dataset: Any, name: str | None, config: Any, labels: Sequence[Any])
     raise InputError("record: the classes are not known; give classes=[…] in the order of the logits")
 
 
-def _numbers(labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
+def numbers_of(labels: Sequence[Any], classes: Sequence[str]) -> list[int]:
     """(N,) class indices."""
     place = {name: i for i, name in enumerate(classes)}
     numbers: list[int] = []
