@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Two processes of two threads each on two cores can stall each other more than tenfold: one thread each, no spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +13,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test reaches the network
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("MPLCONFIGDIR", os.path.expanduser("~/.cache/matplotlib"))  # fonts are listed once a machine
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="leadline-cache-")  # the tokens of tests are nobody's cache
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import csv
 import random

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from leadline.data.ids import Ids
-from leadline.errors import InputError
+from leadline.errors import InputError, cannot_write
 
 FORMAT = 1
 VERSION_KEY = b"leadline"
@@ -275,15 +275,19 @@ def write_period(directory: Path, number: int, columns: Mapping[str, np.ndarray]
     """epoch_NNN.arrow, whole or not at all. Columns as FIELDS; 2-D arrays become fixed-size lists."""
     arrays = {name: _to_arrow(array) for name, array in columns.items()}
     table = pa.table(arrays).replace_schema_metadata({VERSION_KEY: json.dumps({"format": FORMAT, **metadata}).encode()})
-    directory.mkdir(parents=True, exist_ok=True)
     path = period_path(directory, number)
     partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table, max_chunksize=max(1, table.num_rows))  # one chunk: columns map without a copy
-        sink.flush()
-        os.fsync(sink.fileno())
-    os.replace(partial, path)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as sink:
+            with pa.ipc.new_file(sink, table.schema) as writer:
+                writer.write_table(table, max_chunksize=max(1, table.num_rows))  # one chunk: columns map without a copy
+            sink.flush()
+            os.fsync(sink.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
     return path
 
 

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import FullyShardedDataParallelPlugin
 
 from leadline import evaluate as metrics_room
 from leadline import recipe as recipes
@@ -52,12 +51,12 @@ class Job:
     recorders: dict[str, Recorder] = field(default_factory=dict)  # train, validation
 
     @classmethod
-    def prepare(cls, recipe: Recipe, examples: Examples, clock: Clock | None = None, sharded: bool = False) -> Job:
+    def prepare(cls, recipe: Recipe, examples: Examples, clock: Clock | None = None) -> Job:
         clock = clock or Clock()
         texts = [text for name in examples.inputs for text in examples.split("train").table[name].to_list()]
         t = recipe.training
         model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
-        accelerator = accelerate(t.precision, sharded)
+        accelerator = accelerate(t.precision)
         weights = _class_weights(recipe, examples)
         task = make_task(recipe, examples, model, tokenizer, weights)
         with clock("tokenise"):
@@ -72,7 +71,14 @@ class Job:
         lengths = part.table["_length"].to_numpy()
         return Material(self.encoded[split], part.targets, lengths, part.weights, len(part.classes))
 
-    def fit(self, path: Path, tell: Callable[[Event], None], start: Path | None, written: Callable[[], int]) -> Fit:
+    def fit(
+        self,
+        path: Path,
+        tell: Callable[[Event], None],
+        start: Path | None = None,
+        written: Callable[[], int] = lambda: 0,
+        sharded: bool = False,
+    ) -> Fit:
         """The training of this recipe in the run at `path`, from the checkpoint `start` or from its beginning.
 
         written  bytes of metrics.jsonl so far, on disk
@@ -95,7 +101,7 @@ class Job:
             training=r.training, learning_rate=r.learning_rate, accelerator=self.accelerator,
             class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record,
             validate=self._validation(path, noted, start) if validated else None,
-            better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock,
+            better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock, sharded=sharded,
             checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start),
         )  # fmt: skip
 
@@ -153,21 +159,12 @@ class Job:
         return [trial(fit, self.material(), t) for trial in (sanity.overfit_one_batch, sanity.shuffled_labels)]
 
 
-def accelerate(asked: str, sharded: bool = False) -> Accelerator:
-    """A fresh Accelerator in the precision asked for; a process may train several runs of different precision.
-
-    sharded  the model lies in pieces over the processes (FSDP): for models that do not fit
-    """
+def accelerate(asked: str) -> Accelerator:
+    """A fresh Accelerator in the precision asked for; a process may train several runs of different precision."""
     AcceleratorState._reset_state(reset_partial_state=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = models.precision(asked, device)
-    pieces = FullyShardedDataParallelPlugin(fsdp_version=2, auto_wrap_policy="transformer_based_wrap")
-    return Accelerator(
-        cpu=device.type == "cpu",
-        mixed_precision="no" if chosen == "fp32" else chosen,
-        fsdp_plugin=pieces if sharded else None,
-        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],  # nothing of ours changes buffers
-    )
+    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
 
 
 def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, weights: np.ndarray | None) -> Task:

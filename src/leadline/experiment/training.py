@@ -76,14 +76,16 @@ def train(
     began, clock = time.perf_counter(), Clock(profile)
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     with clock("other"):
-        job = Job.prepare(resolved, examples, clock, sharded)
+        job = Job.prepare(resolved, examples, clock)
     if processes not in (None, ranks.world()):
         raise LeadlineError(f"{processes} processes were asked for, and {ranks.world()} train: start it by torchrun")
+    if sharded and ranks.world() == 1:
+        raise InputError("a model in pieces needs several processes to lie on: --processes 2, or torchrun")
     tell = tell if ranks.first() else silent
     noted = {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
     with claim(resolved, job.examples, noted, key, name, Path(root), tell) as (path, start):
         with Log(path / "metrics.jsonl", tell) as log:
-            _work(job, path, start, log, check, began)
+            _work(job, path, start, log, check, sharded, began)
         if ranks.first():
             _clear(path)
     if ranks.first():
@@ -92,12 +94,12 @@ def train(
     return Run(path)  # read anew: everything is there now
 
 
-def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, began: float) -> None:
+def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, sharded: bool, began: float) -> None:
     """Trains, evaluates, writes what follows from the record."""
     if check and not job.examples.classes:
         log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
     extra = job.experiments() if check else []
-    fit = job.fit(path, log, start, log.written)
+    fit = job.fit(path, log, start, log.written, sharded)
     steps = fit.run()
     trained = time.perf_counter() - fit.began
     job.finish(fit)

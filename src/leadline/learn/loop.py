@@ -69,6 +69,7 @@ class Fit:
     tell: Callable[[Event], None] = lambda event: None
     ids: Sequence[str] | None = None  # what an error calls the examples
     checkpoints: Checkpoints | None = None
+    sharded: bool = False  # over the processes, instead of a copy in each
     clock: Clock = field(default_factory=Clock)
     updates: int = 0
     seen: int = 0  # entries trained on
@@ -112,11 +113,14 @@ class Fit:
 
     def _prepare(self, counts: Sequence[int]) -> None:
         t = self.training
-        if ranks.world() > 1:
+        if ranks.world() > 1 and not self.sharded:
             self._freeze_idle()
+        if self.sharded:
+            sharding.shard(self.model, self.accelerator.device)
         optimizer = adamw(self.model, self.learning_rate, t.weight_decay)
         self.scheduler = schedule(optimizer, t, counts)
-        self.net, self.optimizer = self.accelerator.prepare(self.model, optimizer)
+        self.net = self.accelerator.prepare_model(self.model, evaluation_mode=self.sharded)  # in pieces: no copies
+        self.optimizer = self.accelerator.prepare_optimizer(optimizer)
         paired = any(self.plan(number).partners is not None for number in range(t.epochs))
         self.mixer = SentenceMix(self.model) if paired else None
         self.best = Best(t.early_stopping.metric, t.early_stopping.patience, self.better) if t.early_stopping else None
@@ -211,7 +215,7 @@ class Fit:
         mine = self._mine(step)
         for number, micro in enumerate(mine, start=1):
             last = number == len(mine)
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.net):
+            with contextlib.nullcontext() if last or self.sharded else self.accelerator.no_sync(self.net):
                 with self.clock("forward"):
                     part = self._part(entries, micro) / total
                 with self.clock("backward"):
@@ -219,7 +223,7 @@ class Fit:
             loss += part.detach()
         with self.clock("optimiser"):
             limit = self.training.max_grad_norm or float("inf")
-            norm = self.accelerator.clip_grad_norm_(self.net.parameters(), limit)
+            norm = sharding.whole_tensor(self.accelerator.clip_grad_norm_(self.net.parameters(), limit))
             self.optimizer.step()
             self.optimizer.zero_grad()
         self._add(steps=torch.ones(()) / ranks.world(), step_loss=loss)

@@ -1,6 +1,8 @@
-"""The state of model and optimiser, whole: on one device, on every device, or in pieces over several (FSDP).
+"""A model in pieces over the processes (FSDP), for models that do not fit; and the state of model and optimiser, whole.
 
-A checkpoint is the same in all three cases; pieces are gathered in the memory of the first process.
+torch's fully_shard is called here and not through accelerate, which shards on GPUs only: so the path that a GPU takes
+is the one that is tested on a processor. Weights stay float32, whatever the body computes in. A checkpoint is the same
+for one process, for several and for pieces; the pieces are gathered in the memory of the first process.
 """
 
 from __future__ import annotations
@@ -8,14 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.distributed.checkpoint import state_dict as whole
-from torch.distributed.fsdp import FSDPModule
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
 
 from leadline.learn import ranks
 
 FULL = whole.StateDictOptions(full_state_dict=True, cpu_offload=True)
 SPREAD = whole.StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+
+
+def shard(model: nn.Module, device: torch.device) -> None:
+    """Cuts every block of the model (what transformers says must not be split), and the rest, in place."""
+    mesh = init_device_mesh(device.type, (ranks.world(),))
+    blocks = {name for part in model.modules() for name in (getattr(part, "_no_split_modules", None) or ())}
+    model.to(device)
+    for module in reversed(list(model.modules())):
+        if type(module).__name__ in blocks:
+            fully_shard(module, mesh=mesh)
+    fully_shard(model, mesh=mesh)
 
 
 def sharded(model: nn.Module) -> bool:
@@ -60,3 +76,8 @@ def restore(model: nn.Module, optimizer: Any, found: Mapping[str, Any]) -> None:
 def full_copy(model: nn.Module) -> dict[str, Tensor] | None:
     """What `save_pretrained` writes of a sharded model; None where the model is whole and saves itself."""
     return weights(model) if sharded(model) else None
+
+
+def whole_tensor(value: Any) -> Tensor:
+    """A number that lies on all processes in pieces, as one."""
+    return value.full_tensor() if isinstance(value, DTensor) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leadline import scores as scores_room
+from leadline.data.ids import Ids
+from leadline.errors import cannot_write
 from leadline.runs.run import RegionRule, Run, Scored, cut_map
 from leadline.scores import SCORES
 from leadline.scores.regions import CATEGORIES, Regions
@@ -63,20 +65,39 @@ def write_scores(
     columns = [name for name in SCORES if name in {*computed, *kept}] if kept else computed
     left_out = dict(_note(path).get("left_out", {}) if before else {}) | left_out
     schema = _schema(columns, {"source": source, "left_out": left_out, "regions": cut.rule})
+    groups = _groups(path, window, computed, kept)
+    _write(
+        path, schema, (_piece(run, window, rows, cut, [found[c] for c in columns], schema) for rows, found in groups)
+    )
+    return Written(path, len(window), columns, kept, left_out, cut)
+
+
+def _groups(
+    path: Path, window: Signals, computed: Sequence[str], kept: Sequence[str]
+) -> Iterator[tuple[slice, dict[str, Any]]]:
+    """The rows of each row group with their scores: computed, or read from the file that is there."""
+    for number, start in enumerate(range(0, len(window), ROWS)):
+        rows = slice(start, min(start + ROWS, len(window)))
+        found: dict[str, Any] = dict(scores_room.columns(window.rows(rows), computed))
+        if kept:
+            with pq.ParquetFile(path) as old:
+                table = old.read_row_group(number, kept)
+            found |= {name: table[name] for name in kept}
+        yield rows, found
+
+
+def _write(path: Path, schema: pa.Schema, pieces: Iterable[pa.Table]) -> None:
+    """One row group per piece; whole or not at all."""
     partial = path.with_name(path.name + ".partial")
     try:
         with pq.ParquetWriter(partial, schema) as writer:
-            for number, start in enumerate(range(0, len(window), ROWS)):
-                rows = slice(start, min(start + ROWS, len(window)))
-                found = scores_room.columns(window.rows(rows), computed)
-                if kept:
-                    old = pq.ParquetFile(path).read_row_group(number, kept)
-                    found |= {name: old[name] for name in kept}
-                writer.write_table(_piece(run, window, rows, cut, {name: found[name] for name in columns}, schema))
+            for piece in pieces:
+                writer.write_table(piece)
         os.replace(partial, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     finally:
         partial.unlink(missing_ok=True)
-    return Written(path, len(window), columns, kept, left_out, cut)
 
 
 def _schema(columns: Sequence[str], note: Mapping[str, Any]) -> pa.Schema:
@@ -84,15 +105,13 @@ def _schema(columns: Sequence[str], note: Mapping[str, Any]) -> pa.Schema:
     return pa.schema([*fields, ("region", pa.large_string())], metadata={KEY: json.dumps(note).encode()})
 
 
-def _piece(
-    run: Run, window: Signals, rows: slice, cut: Regions, columns: Mapping[str, Any], schema: pa.Schema
-) -> pa.Table:
+def _piece(run: Run, window: Signals, rows: slice, cut: Regions, columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
     """The rows of one row group as they are written."""
     ids = window.ids[rows]
-    id_column = ids.column if hasattr(ids, "column") else pl.Series(ids)
+    id_column = ids.column if isinstance(ids, Ids) else pl.Series(ids)
     region = pa.DictionaryArray.from_arrays(pa.array(cut.code[rows]), pa.array(CATEGORIES)).cast(pa.large_string())
     texts = [id_column.to_arrow(), run.labels[rows].cast(pl.String).to_arrow()]
-    return pa.table([*(t.cast(pa.large_string()) for t in texts), *columns.values(), region], schema=schema)
+    return pa.table([*(t.cast(pa.large_string()) for t in texts), *columns, region], schema=schema)
 
 
 def kept_scores(

@@ -110,16 +110,24 @@ def create(
             (path / LOCK).unlink()  # another process came and went between the look and the lock: look again
             lock.close()
             continue
-        start, damaged = resume.latest(path)
-        if start is not None:
-            if resume.processes(start) != processes:
-                raise InputError(
-                    f"{path}: was begun by {resume.processes(start)} processes and can be gone on with by as many only"
-                )
-            resume.rewind(path, start)
-        else:
-            _begin(path, recipe, examples, about)
+        try:
+            start, damaged = _go_on(path, processes)
+            if start is None:
+                _begin(path, recipe, examples, about)
+        except BaseException:
+            lock.close()
+            raise
         return Claimed(Run(path), lock, start, damaged)
+
+
+def _go_on(path: Path, processes: int) -> tuple[Path | None, Sequence[str]]:
+    """Goes back to the last good checkpoint of an unfinished run, where there is one."""
+    start, damaged = resume.latest(path)
+    if start is not None:
+        if (begun := resume.processes(start)) != processes:
+            raise InputError(f"{path}: was begun by {begun} processes and can be gone on with by as many only")
+        resume.rewind(path, start)
+    return start, damaged
 
 
 def _begin(path: Path, recipe: Recipe, examples: Examples, about: Mapping[str, Any]) -> None:
