@@ -131,11 +131,62 @@ def machine(result: Mapping[str, Any]) -> str:
     return f"{about['cpu']}, {about['cores']} cores, {about['memory_gib']} GiB; {versions}."
 
 
+def scores(result: Mapping[str, Any]) -> str:
+    rows = []
+    for name, found in result["peers"].items():
+        times = {way: f"{statistics.median(values):.4f}" for way, values in found["seconds"].items()}
+        ratio = {
+            way: f"{r['median']:.0f} [{r['low']:.0f}, {r['high']:.0f}], smallest {r['smallest']:.0f}"
+            for way, r in found["ratio"].items()
+        }
+        rows.append([name, ", ".join(f"`{s}`" for s in found["scores"]), times["theirs"], times["from_logits"]])
+        rows[-1] += [ratio["from_logits"], times["from_record"], ratio["from_record"]]
+    header = [
+        "peer",
+        "scores",
+        "its seconds",
+        "ours from logits",
+        "times as fast",
+        "ours from a record",
+        "times as fast",
+    ]
+    skipped = [f"Not at hand, so not compared: {', '.join(result['not_at_hand'])}."] if result["not_at_hand"] else []
+    said = f"{result['n']:,} examples x {result['epochs']} epochs x {result['classes']} classes, one thread; "
+    said += f"medians of {result['repeats']} repeats in turns, ratios with a 95 % t-interval over the repeats."
+    runs = [
+        [f"{run['n']:,}", f"{run['seconds']:.1f}", f"{run['private_bytes'] / 1e6:,.0f}", f"{run['bytes'] / 1e6:,.0f}"]
+        for run in result["streamed"]["runs"]
+    ]
+    streamed = markdown(["examples", "seconds", "largest private memory, MB", "run directory, MB"], runs)
+    asked = f"`leadline score RUN --scores {result['streamed']['scores']}`, with regions, 5 epochs x 2 classes:"
+    return "\n\n".join([said, markdown(header, rows), *skipped, asked, streamed, load(result)])
+
+
+def map_1m(result: Mapping[str, Any]) -> str:
+    rows = []
+    for name in result["rounds"][0]:
+        found = [one[name] for one in result["rounds"]]
+        seconds = [f["seconds"] for f in found]
+        rows.append([name, f"{statistics.median(seconds):.1f} ({min(seconds):.1f} to {max(seconds):.1f})"])
+        rows[-1] += [f"{max(f['private_bytes'] for f in found) / 1e6:,.0f}", f"{found[0]['bytes'] / 1e6:.1f}"]
+    table = markdown(["what", "seconds", "largest private memory, MB", "file, MB"], rows)
+    drawn = result["first_draw_milliseconds"]
+    opened = [f"First picture of the page in headless Chromium: {spread(drawn)} ms."] if drawn else []
+    said = f"{result['n']:,} examples, {result['repeats']} repeats: median (smallest to largest)."
+    return "\n\n".join([said, table, *opened, load(result)])
+
+
+def load(result: Mapping[str, Any]) -> str:
+    return f"Load average at the end: {result['machine']['load']:.1f}."
+
+
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "datasets": datasets,
     "precision": precision,
     "map_100k": map_100k,
+    "map_1m": map_1m,
     "sweep_1000": sweep_1000,
+    "scores": scores,
 }
 
 

@@ -1,12 +1,13 @@
 """How fast are scores, beside two published tools and at ten million examples?
 
-    python bench/scores.py [--peers DIR] [--cartography DIR] [--sizes 1000000 3000000 10000000] [--repeats 5] [--toy]
+    python bench/scores.py [--peers DIR] [--sizes 1000000 3000000 10000000] [--repeats 5] [--toy]
 
 Part one, 67,349 examples x 5 epochs x 2 classes (the size of SST-2's training file), the same logits for all:
 `compute_train_dy_metrics` of Dataset Cartography and `AUMCalculator` of aum 1.0.2 in turns with leadline, in one
 process with one thread. leadline is timed twice: from the logits, and from a record that is in memory. The values are
-asserted to be equal to 1e-6. A peer that is not at hand is skipped, and the result says so:
-`pip install --no-deps --target DIR aum==1.0.2`, a checkout of github.com/allenai/cartography.
+asserted to be equal to 1e-6. A peer that is not at hand is skipped, and the result says so. DIR
+(default: LEADLINE_PEERS) holds the packages: `pip install --no-deps --target DIR aum==1.0.2`, and the folder
+`cartography/` of a checkout of github.com/allenai/cartography.
 
 Part two: a simulated run directory of each of --sizes, and the real `leadline score` on it as a process of its own.
 Seconds, and the largest private memory (RssAnon of /proc/PID/status, sampled every 20 ms): pages of the memory-mapped
@@ -36,6 +37,7 @@ from leadline import scores, signals
 from leadline.evaluate import mean_interval
 
 RESULTS = Path(__file__).parent / "results" / "scores.json"
+SIZES = [1_000_000, 3_000_000, 10_000_000]
 SHAPE = (5, 67_349, 2)  # (E, N, K)
 CARTOGRAPHY = ("confidence", "variability", "correct_count", "forgetting", "threshold_closeness")
 STREAMED = "confidence,variability,correctness,aum,action"
@@ -181,19 +183,19 @@ def streamed(sizes: list[int], names: str, folder: Path | None) -> list[dict[str
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--peers", type=Path, help="directory that aum 1.0.2 was installed into")
-    asked.add_argument("--cartography", type=Path, help="checkout of github.com/allenai/cartography")
-    asked.add_argument("--sizes", type=int, nargs="*", default=[1_000_000, 3_000_000, 10_000_000])
+    peers = os.environ.get("LEADLINE_PEERS")
+    asked.add_argument("--peers", type=Path, default=peers and Path(peers), help="folder with aum and cartography")
+    asked.add_argument("--sizes", type=int, nargs="*", help="default: 1000000 3000000 10000000; toy: 2000")
     asked.add_argument("--repeats", type=int, default=5)
     asked.add_argument("--folder", type=Path, help="where the simulated runs lie while they are scored (3.5 GB)")
     asked.add_argument("--toy", action="store_true")
     asked.add_argument("--out", type=Path, default=RESULTS)
     given = asked.parse_args()
     torch.set_num_threads(1)
-    shape, sizes, repeats = ((5, 500, 2), [2000], 2) if given.toy else (SHAPE, given.sizes, given.repeats)
+    shape, sizes, repeats = ((5, 500, 2), [2000], 2) if given.toy else (SHAPE, SIZES, given.repeats)
     logits, gold = logits_of(shape[1], shape[0], shape[2], seed=0)
     result: dict[str, Any] = {"n": shape[1], "epochs": shape[0], "classes": shape[2], "repeats": repeats, "peers": {}}
-    theirs, calculator = cartography_of(given.cartography), aum_of(given.peers)
+    theirs, calculator = cartography_of(given.peers), aum_of(given.peers)
     if theirs:
         result["peers"]["cartography"] = beside_cartography(theirs, logits, gold, repeats)
     with tempfile.TemporaryDirectory() as folder:
@@ -204,7 +206,7 @@ def main() -> None:
         print(name, {way: round(ratio["median"]) for way, ratio in found["ratio"].items()}, "times as fast")
     for name in result["not_at_hand"]:
         print(f"{name}: not at hand, skipped; see --help")
-    result["streamed"] = {"scores": STREAMED, "runs": streamed(sizes, STREAMED, given.folder)}
+    result["streamed"] = {"scores": STREAMED, "runs": streamed(given.sizes or sizes, STREAMED, given.folder)}
     result["machine"] = machine() | {"load": os.getloadavg()[0], "pandas": pd.__version__}
     write_json(given.out, result)
     print(f"written to {given.out.name}")

@@ -45,3 +45,13 @@ def test_a_bench_at_toy_size(script, tmp_path):
 def test_every_bench_is_smoke_tested():
     ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py", "simulated.py"}
     assert ours <= {*TOY, "map_100k.py"}, "add the new bench to TOY, or to its own test"
+
+
+@pytest.mark.long
+def test_private_memory_of_scoring_grows_by_the_row_and_little(tmp_path):
+    out = tmp_path / "result.json"
+    sizes = ["--sizes", "200000", "1000000"]
+    command = [sys.executable, str(BENCH / "scores.py"), "--toy", *sizes, "--out", str(out)]
+    subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
+    small, large = json.loads(out.read_text())["streamed"]["runs"]
+    assert (large["private_bytes"] - small["private_bytes"]) / 800_000 < 300  # bytes; the signals alone are 145

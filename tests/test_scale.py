@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from leadline import runs, scores, signals
 from leadline.data.examples import Examples, fingerprint, with_hashes
 from leadline.data.ids import Ids
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.runs import kept
 from leadline.scores import regions
 
@@ -103,7 +103,7 @@ def test_a_failure_leaves_the_file_as_it_was(path: Path, monkeypatch: pytest.Mon
 
     run = runs.open(path)
     monkeypatch.setattr(scores, "columns", fails_at_the_second)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(LeadlineError, match=r"scores\.parquet: cannot be written \(No space"):
         runs.write_scores(run, ["confidence"])
     assert (path / "scores.parquet").read_bytes() == before and len(calls) == 2
     assert sorted(file.name for file in path.iterdir()) == ["examples.parquet", "scores.parquet", "signals"]

@@ -107,3 +107,14 @@ def test_a_score_that_knows_nothing_of_labels_is_refused(signals: Signals) -> No
     for by in ("entropy", "variability"):
         with pytest.raises(InputError, match=f"`{by}` does not say which labels are doubtful"):
             suspects.rank(signals, scores.compute(signals)[0], by)
+
+
+def test_the_first_few_are_those_of_the_whole_table_and_blocks_change_nothing(
+    signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns, _ = scores.compute(signals)
+    whole = suspects.rank(signals, columns)
+    assert suspects.rank(signals, columns, most=2).equals(whole.head(2))
+    assert suspects.rank(signals, columns, most=0).schema == whole.schema
+    monkeypatch.setattr(suspects, "BLOCK", 3)
+    assert suspects.rank(signals, columns).equals(whole)
