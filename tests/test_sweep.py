@@ -196,7 +196,11 @@ def test_the_examples_are_sweeps():
 
 
 def test_files_that_are_no_sweeps(tmp_path):
-    for text, sentence in [("a: [", "not valid YAML"), ("- a", "a sweep is a YAML mapping")]:
+    for text, sentence in [
+        ("a: [", "not valid YAML"),
+        ("data: {train: x}", "this is a recipe"),
+        ("- a", "a sweep is a YAML mapping"),
+    ]:
         (tmp_path / "s.yaml").write_text(text)
         with pytest.raises(InputError, match=sentence):
             sweep.load(tmp_path / "s.yaml")
@@ -346,6 +350,18 @@ def test_changed_data_or_recipes_are_refused_before_anything_runs(place, trainer
     with pytest.raises(InputError, match="t.csv: No such file or directory; paths are relative to where"):
         sweep.run(sweep.load(definition(name="second")))
     assert started(place) == [] and not Path("runs/second").exists()
+
+
+def test_further_arguments_and_processes_reach_every_training(place, monkeypatch):
+    def command(recipe, name, root, arguments=()):
+        return ("/bin/sh", "-c", f"echo {' '.join(arguments)} threads $OMP_NUM_THREADS > {place}/{name}")
+
+    monkeypatch.setattr(launch, "train_command", command)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    loaded = sweep.load(definition(trials=[{"name": "a"}]))
+    sweep.run(loaded, jobs=2, arguments=["--check"], processes=3)
+    assert Path("a-s0").read_text() == Path("a-s1").read_text() == "--check --processes 3 threads 2\n"
 
 
 def test_a_base_that_is_neither_trial_nor_run_is_refused(place):
@@ -527,6 +543,11 @@ def test_a_verb_that_is_none_and_an_interruption(place, trainer, leadline, monke
     monkeypatch.setattr(launch, "train_command", lambda *_: ("/bin/sh", "-c", "exit 130"))
     assert leadline("sweep", "s.yaml", "--only", "base-s0")[0] == 130
     assert leadline("sweep", "status", "s.yaml", "--only", "base-s0")[1].count("unfinished") == 2
+
+
+def test_jobs_are_for_seeds(place, leadline):
+    status, _, err = leadline("train", "a.csv", "--jobs", 2)
+    assert status == 2 and "--jobs 2: only with --seeds" in err
 
 
 def test_the_help_of_the_group_shows_how_a_file_is_run(leadline):

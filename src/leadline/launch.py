@@ -41,6 +41,7 @@ class Work:
     command: tuple[str, ...]
     log: Path  # takes what the process prints
     needs: tuple[str, ...] = ()  # titles
+    processes: int = 1  # that it starts itself, each with its share of the threads
     settled: Callable[[], bool] = field(default=lambda: False)  # asked when its turn comes: is its result there?
 
 
@@ -67,7 +68,7 @@ def local(works: Sequence[Work], jobs: int, tell: Tell) -> dict[str, State]:
     """
     if jobs < 1:
         raise InputError(f"--jobs {jobs}: at least one at a time")
-    crew = Crew(list(works), environment(jobs), jobs, tell)
+    crew = Crew(list(works), jobs, tell)
     with _asked_to_stop() as asked:
         while crew.waiting or crew.running:
             if asked:
@@ -83,7 +84,7 @@ BACKENDS: dict[str, Callable[[Sequence[Work], int, Tell], dict[str, State]]] = {
 
 
 def environment(jobs: int) -> dict[str, str]:
-    """Threads for each of `jobs` processes: cores / jobs, sleeping while they wait.
+    """The environment with threads for each of `jobs` processes: cores / jobs, sleeping while they wait.
 
     Two processes with as many threads as there are cores can stall each other more than tenfold. A smaller number that
     the caller has set is kept.
@@ -100,7 +101,6 @@ class Crew:
     """The processes of one call of `local`, and what is known of the works."""
 
     waiting: list[Work]
-    environment: Mapping[str, str]
     jobs: int
     tell: Tell
     running: dict[str, tuple[Work, subprocess.Popen[bytes], float]] = field(default_factory=dict)
@@ -137,7 +137,11 @@ class Crew:
             blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 process = subprocess.Popen(
-                    work.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+                    work.command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment(self.jobs * work.processes),
                 )
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -151,14 +151,21 @@ def summary(
 
 
 def train_seeds(
-    recipe: Recipe, count: int, name: str | None, root: Path, jobs: int, arguments: Sequence[str], json: bool
+    recipe: Recipe,
+    count: int,
+    name: str | None,
+    root: Path,
+    jobs: int,
+    processes: int,
+    arguments: Sequence[str],
+    json: bool,
 ) -> None:
     """`leadline train … --seeds N`: a sweep over seeds, then its summary."""
     from leadline import sweep as sweeps
 
     loaded = sweeps.over(recipe, count, name, root)
     say(f"seeds {loaded.trials[0].seed} to {loaded.trials[-1].seed} in {loaded.path}")
-    states = _run(loaded, "", jobs, "local", None, arguments)
+    states = _run(loaded, "", jobs, "local", None, arguments, processes)
     if any(state in ("finished", "there") for state in states.values()):
         found = sweeps.summary(loaded)
         if json:
@@ -208,11 +215,11 @@ def _load(file: Path, root: Path) -> Sweep:
 
 
 def _run(
-    loaded: Sweep, only: str, jobs: int, on: str, found: Path | None, arguments: Sequence[str] = ()
+    loaded: Sweep, only: str, jobs: int, on: str, found: Path | None, arguments: Sequence[str] = (), processes: int = 1
 ) -> dict[str, Any]:
     from leadline import sweep as sweeps
 
-    return dict(sweeps.run(loaded, only, jobs, on, found, arguments, Told()))
+    return dict(sweeps.run(loaded, only, jobs, on, found, arguments, processes, Told()))
 
 
 class Told:

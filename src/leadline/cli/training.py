@@ -94,7 +94,11 @@ def train(
         recipe = recipes.load(recipes.quick(source, **given), overrides)
 
     if seeds is not None:
-        return train_seeds(recipe, seeds, name, root, jobs, ["--check"] if check else [], json)
+        flags = {"--check": check, "--sharded": sharded, "--profile": profile}
+        passed_on = [flag for flag, given in flags.items() if given]
+        return train_seeds(recipe, seeds, name, root, jobs, processes or 1, passed_on, json)
+    if jobs > 1:
+        raise InputError(f"--jobs {jobs}: only with --seeds; --processes trains one run in several processes")
     if processes is not None and processes > 1 and not several.inside():
         raise typer.Exit(several.start([sys.executable, "-m", "leadline", *sys.argv[1:]], processes))
     say("loading torch and transformers")

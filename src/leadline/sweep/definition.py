@@ -160,6 +160,10 @@ def _recipe_file(given: str, beside: Path | None) -> dict[str, Any]:
 
 def _checked(document: Mapping[str, Any], where: str) -> Definition:
     """The definition, its shape checked: keys and types."""
+    if "data" in document and "recipe" not in document:
+        raise InputError(
+            f"{where}: this is a recipe, not a sweep; a sweep has it under `recipe:`, and `trials:` beside"
+        )
     try:
         return Definition.model_validate(document)
     except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ def run(
     on: str = "local",
     found: str | Path | None = None,
     arguments: Sequence[str] = (),
+    processes: int = 1,
     tell: Tell = silent,
 ) -> dict[str, launch.State]:
     """{title: finished | there | failed | skipped | interrupted}, when nothing can be started any more.
@@ -38,6 +40,7 @@ def run(
     jobs       how many at a time
     found      a finished run of the same recipe and data anywhere below this directory is taken (as a link)
     arguments  further ones for every `leadline train`
+    processes  of each training (data-parallel)
     A trial whose finished run is there already ("there") is not started. Raises InputError before anything runs: data
     that are missing, a trial's directory that holds another run.
     """
@@ -46,7 +49,8 @@ def run(
     _refuse(sweep, chosen, keys)
     sweep.path.mkdir(parents=True, exist_ok=True)
     runs.write_text(sweep.path / DEFINITION, _yaml(sweep.document))
-    works = [_work(sweep, trial, keys, elsewhere, arguments) for trial in chosen]
+    further = [*arguments, *(["--processes", str(processes)] if processes > 1 else [])]
+    works = [replace(_work(sweep, trial, keys, elsewhere, further), processes=processes) for trial in chosen]
     return start(works, jobs, tell)
 
 
@@ -126,7 +130,9 @@ def _work(sweep: Sweep, trial: Trial, keys: Keys, elsewhere: Elsewhere, argument
             return False  # its process says what is wrong
         return there is not None and _linked(trial.path, there)
 
-    return Work(trial.title, launch.train_command(file, trial.title, sweep.path, arguments), log, trial.needs, settled)
+    return Work(
+        trial.title, launch.train_command(file, trial.title, sweep.path, arguments), log, trial.needs, settled=settled
+    )
 
 
 def _linked(path: Path, there: Path) -> bool:
