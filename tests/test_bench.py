@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-TOY = {"datasets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
-       "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"]}  # fmt: skip
+TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
+       "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"], "recording_trainer.py": ["--toy"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -21,7 +21,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
         *TOY[script],
         "--out",
         str(out),
-        *(["--runs", str(tmp_path / "runs")] if script == "datasets.py" else []),
+        *(["--runs", str(tmp_path / "runs")] if script == "five_sets.py" else []),
     ]
     answer = subprocess.run(
         [sys.executable, str(BENCH / script), *arguments], capture_output=True, text=True, cwd=tmp_path
@@ -29,7 +29,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
     assert answer.returncode == 0, answer.stderr
     result = json.loads(out.read_text())
     assert {"cpu", "cores", "versions"} <= set(result["machine"])
-    if script == "datasets.py":
+    if script == "five_sets.py":
         assert [run["seed"] for run in result["results"][0]["runs"]] == [0, 1] and result["results"][0]["n_test"] == 100
     elif script == "scores.py":
         assert result["streamed"]["runs"][0]["n"] == 2000 and result["streamed"]["runs"][0]["private_bytes"] > 1e6
@@ -38,6 +38,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert [way["trials"] for way in ways] == [20, 20, 20] == [way["distinct_names"] for way in ways]
     elif script == "map_1m.py":
         assert all(found["bytes"] > 10_000 for found in result["rounds"][0].values()) and result["n"] == 1500
+    elif script == "recording_trainer.py":
+        assert result["pairs"] == 3 == len(result["processor"]["by_block"]["pairs"]) and result["seconds_on"] > 0
+        assert result["examples_in_epoch"] == 4 * 2 * 20 * 4 and result["signal_bytes"] > 640 * 20
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 
