@@ -29,7 +29,7 @@ BLOCK = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_YET = "Not measured yet.\n"
 
 
-def datasets(result: Mapping[str, Any]) -> str:
+def five_sets(result: Mapping[str, Any]) -> str:
     rows = []
     for entry in result["results"]:
         runs = entry["runs"]
@@ -181,7 +181,7 @@ def load(result: Mapping[str, Any]) -> str:
 
 
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "datasets": datasets,
+    "five_sets": five_sets,
     "precision": precision,
     "map_100k": map_100k,
     "map_1m": map_1m,

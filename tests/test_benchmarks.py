@@ -57,7 +57,7 @@ def page(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_results_become_tables_and_a_stale_page_is_found(page: tuple[Path, Path]) -> None:
     path, results = page
-    (results / "datasets.json").write_text(json.dumps(DATASETS), encoding="utf-8")
+    (results / "five_sets.json").write_text(json.dumps(DATASETS), encoding="utf-8")
     arguments = ("--page", path, "--results", results)
     stale = render("--check", *arguments)
     assert stale.returncode == 1 and "run `python bench/render.py`" in stale.stderr

@@ -1,8 +1,8 @@
 """MiniLM on five real data sets: macro F1 over seeds with an interval, and minutes.
 
-    python bench/datasets.py [--seeds 3] [--only sarcasm,trec] [--runs build/bench] [--toy]
+    python bench/five_sets.py [--seeds 3] [--only sarcasm,trec] [--runs build/bench] [--toy]
 
-Writes bench/results/datasets.json. Runs that are finished are not trained again; their minutes are those measured then.
+Writes bench/results/five_sets.json. Runs that are finished are not trained again; their minutes are those measured then.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--runs", type=Path, default=Path("build/bench"))
     parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "datasets.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "five_sets.json")
     options = parser.parse_args()
     results = []
     for name, recipe in recipes(options.toy, [n for n in options.only.split(",") if n], options.runs).items():
