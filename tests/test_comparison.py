@@ -173,12 +173,14 @@ def test_against_and_all_pairs_and_metrics(tmp_path):
 def test_other_test_rows_are_never_compared(tmp_path):
     a = make(tmp_path / "a")
     fewer = make(tmp_path / "fewer", test=range(200, 250), seed=1)
+    moved = make(tmp_path / "moved", test=range(210, 270), seed=6)
     edited = make(tmp_path / "edited", edit=203, seed=2)
     relabelled = make(tmp_path / "relabelled", flip=[204], seed=3)
     turned = make(tmp_path / "turned", classes=CLASSES[::-1], seed=4)
     none = make(tmp_path / "none", split="validation", seed=5)
     for other, words in (
         (fewer, r"other rows \(60 and 50, of which 50 ids are shared\)"),
+        (moved, r"other rows \(60 and 60, of which 50 ids are shared\)"),
         (edited, r"1 of their test rows have other inputs \(first id: 203\)"),
         (relabelled, r"1 of their test rows have other labels \(first id: 204\)"),
         (none, "no predictions for `test`"),
@@ -274,6 +276,20 @@ def test_groups_by_recipe_failed_runs_and_seeds_that_do_not_pair(tmp_path):
     assert seeds[0].difference.p == near(want.p)
     other = make(tmp_path / "other", seed=5, recipe={"model": "minilm"})
     assert len(compare([*a, other], ["aum"]).groups) == 2  # another recipe
+
+
+def test_one_run_against_several_seeds_and_one_name_in_two_directories(tmp_path):
+    alone = make(tmp_path / "x" / "a-s0")
+    several = [make(tmp_path / "y" / f"a-s{s}", seed=s, skill=2.0) for s in (1, 2)]
+    found = compare([alone, *several], ["aum"], metrics=["accuracy"])
+    assert [g.name for g in found.groups] == ["a-s0", "a"] and found.means["test"]["accuracy"][0] is None
+    (test,) = found.tests  # no seeds to compare with
+    assert (test.over, test.difference.method[:16]) == ("rows", "paired bootstrap")
+    both = np.mean([right(run).mean() for run in several])
+    assert test.difference.value == near(both - right(alone).mean())
+    assert not any("are few" in note for note in found.notes)
+    few = [make(tmp_path / name, test=range(200, 230), seed=i) for i, name in enumerate("pq")]
+    assert any("30 test rows are few" in note for note in compare(few, ["aum"]).notes)
 
 
 def test_seeds_of_one_recipe_alone_are_compared_as_runs(tmp_path):

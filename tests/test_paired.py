@@ -79,7 +79,8 @@ def test_seeds_as_scipy(seed):
     want = stats.permutation_test(
         (a, b[:6]), difference, permutation_type="independent", n_resamples=np.inf, vectorized=True
     )
-    assert evaluate.relabelling(a, b[:6]).p == near(want.pvalue)
+    got = evaluate.relabelling(a, b[:6])
+    assert got.p == near(want.pvalue) and got.lowest_p == near(2 / 924)
 
 
 @given(VALUES, st.floats(-5, 5), st.floats(0.1, 10))
@@ -258,6 +259,19 @@ def test_few_rows_cannot_give_a_small_p():
     assert (exact.p, exact.method) == (1 / 16, "randomisation, exact")
     one = evaluate.paired_bootstrap(y[:1], lose[:1], win[:1], "ab", "accuracy")["accuracy"]
     assert one.value == 1 and np.isnan([one.low, one.high, one.p]).all()
+
+
+def test_only_rows_that_can_move_a_metric_count():
+    """Every probability differs, the predicted class in two rows only: two rows cannot give an accuracy p below 1/2."""
+    y = np.zeros(30, dtype=int)
+    p = np.linspace(0.6, 0.9, 30)
+    q = np.where(np.arange(30) < 2, 0.4, p - 0.05)
+    one, two = np.stack([p, 1 - p], axis=1), np.stack([q, 1 - q], axis=1)
+    got = evaluate.paired_bootstrap(y, one, two, "ab", ["accuracy", "nll"], repeats=500)
+    assert got["accuracy"].lowest_p == 0.5 <= got["accuracy"].p and got["nll"].p == got["nll"].lowest_p == 1 / 501
+    assert set(evaluate.paired_bootstrap(y, one, two, "ab", repeats=5)) - set(
+        evaluate.paired_randomisation(y, one, two, "ab", repeats=5)
+    ) == {"ece_mass"}
 
 
 @pytest.mark.parametrize("name", ["accuracy", "macro_f1", "nll", "auroc"])
