@@ -2,7 +2,8 @@
 
     python bench/five_sets.py [--seeds 3] [--only sarcasm,trec] [--runs build/bench] [--toy]
 
-Writes bench/results/five_sets.json. Runs that are finished are not trained again; their minutes are those measured then.
+Writes bench/results/five_sets.json. Runs that are finished are not trained again; their minutes are those measured
+then.
 """
 
 from __future__ import annotations

@@ -12,20 +12,16 @@ interval. Writing the period at the end of an epoch is timed apart. Writes bench
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from common import data_directory, machine, markdown, write_json
-
-sys.path.pop(0)  # this folder has a datasets.py of its own
-
 import datasets
 import numpy as np
 import polars as pl
 import transformers
+from common import data_directory, machine, markdown, write_json
 
 from leadline.demo import write_demo
 from leadline.integrations.recording import Observer
