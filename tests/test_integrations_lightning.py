@@ -24,12 +24,6 @@ with warnings.catch_warnings():
     from leadline.integrations.lightning import Record
 
 N, CLASSES = 21, ["no", "yes", "perhaps"]
-pytestmark = [
-    # two cores are no reason for data-loader workers
-    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
-    # Lightning 2.6 asks torch 2.13 in an old way
-    pytest.mark.filterwarnings("ignore:`isinstance.treespec, LeafSpec.` is deprecated:FutureWarning"),
-]
 
 
 def points() -> tuple[torch.Tensor, torch.Tensor]:

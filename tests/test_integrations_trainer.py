@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,12 @@ def test_parts_that_the_loop_would_pass_over_are_refused(tmp_path: Path) -> None
         ours(tmp_path, given=dataset().remove_columns("input_ids")).train()
     with pytest.raises(InputError, match="how to pad position_ids"):
         ours(tmp_path, given=dataset(position_ids=tokens(list(dataset()["text"]))["input_ids"])).train()
+
+
+def test_the_documents_have_the_table() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "howto" / "integrations.md").read_text(encoding="utf-8")
+    for name, words in arguments.HONOURED.items():
+        assert f"| `{name}` | {words or 'as everywhere'} |" in page
+    passed, others = page.split("Used by transformers' own code")[1].split("Refused unless at their default:")
+    assert set(re.findall(r"`(\w+)`", passed)) == arguments.PASSED
+    assert re.findall(r"`(\w+)`", others.split("## Lightning")[0]) == arguments.refused()
