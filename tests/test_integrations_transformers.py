@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 import leadline
 from leadline import report
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.integrations.transformers import record
 from leadline.report.maps import write_map
 from tiny_models import FAMILIES
@@ -231,6 +231,37 @@ def test_lora(tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")
     net = peft.get_peft_model(model(), peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"]))
     complete(recorded(tmp_path, net=net)[1])
+
+
+def test_a_training_that_diverges_names_an_example(tmp_path: Path) -> None:
+    def broken(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
+        return F.cross_entropy(outputs.logits, labels) * float("nan")
+
+    with pytest.raises(LeadlineError, match="diverged: 17 examples have a NaN or infinite loss .first id: s"):
+        found = record(trainer(tmp_path, compute_loss_func=broken), to=tmp_path / "run", ids="id")
+        found.train()
+    assert not list((tmp_path / "run" / "signals").glob("*"))
+
+
+class TooLarge(transformers.Trainer):
+    """A GPU that holds half a batch."""
+
+    def compute_loss(self, model: Any, inputs: Any, *rest: Any, **kwargs: Any) -> Any:
+        if len(inputs["labels"]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().compute_loss(model, inputs, *rest, **kwargs)
+
+
+def test_a_batch_size_that_is_searched_for(tmp_path: Path) -> None:
+    found, run = recorded(tmp_path, kind=TooLarge, per_device_train_batch_size=8, auto_find_batch_size=True)
+    assert found._train_batch_size <= 4
+    complete(run)
+
+
+def test_the_room_opens_without_torch() -> None:
+    code = "import sys, leadline.integrations; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False"], done.stderr
 
 
 # Resuming from the Trainer's own checkpoints
