@@ -15,6 +15,7 @@ from leadline import runs, scores, signals
 from leadline.data.examples import Examples, fingerprint, with_hashes
 from leadline.data.ids import Ids
 from leadline.errors import InputError, LeadlineError
+from leadline.report import maps
 from leadline.runs import kept
 from leadline.scores import regions
 
@@ -246,3 +247,19 @@ def test_softmax_leaves_its_argument_alone() -> None:
     for z in (np.zeros((3, 2), order="F"), np.arange(4.0), np.ones((2, 3, 4))):
         before = z.copy()
         assert signals.softmax(z).sum(axis=-1) == pytest.approx(1.0) and (z == before).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ((None, None, None), ["confidence", "variability", "correctness", "action_mean", "loss_std"]),
+        (("aum", None, "label"), ["confidence", "variability", "correctness", "action_mean", "loss_std", "aum"]),
+        ((None, "aumm", None), "all"),
+    ],
+)
+def test_a_picture_computes_only_what_it_draws(path: Path, asked: tuple, names: str | list[str]) -> None:
+    assert set(maps.needed(*asked)) == set(names)
+    if names != "all":
+        run = runs.open(path)
+        maps.write_map(run, run.scored(maps.needed(*asked)), path / "map.png", *asked)
+        assert (path / "map.png").stat().st_size > 10_000

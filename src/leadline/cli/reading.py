@@ -112,10 +112,11 @@ def map_(
     Example: leadline map runs/reviews-minilm-1 -o map.html
     """
     from leadline import runs
-    from leadline.report.maps import write_map
+    from leadline.report.maps import needed, write_map
 
     opened = runs.open(run)
-    scored = runs.kept_scores(opened, "all", max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
+    names = "all" if output.suffix == ".html" else needed(x, y, color)  # the page's menu has them all
+    scored = runs.kept_scores(opened, names, max_epochs, skip_epochs, region_rule(regions, proportion, precedence))
     write_map(opened, scored, output, x, y, color)
     print(f"written  {output}")
 

@@ -10,9 +10,13 @@ from leadline import runs
 from leadline.errors import InputError, nearest
 from leadline.figures import data_map, interactive, style
 from leadline.runs import Run, Scored
+from leadline.scores import SCORES
 from leadline.scores.regions import axes
 
+DEFAULTS = ("confidence", "variability", "correctness", "action_mean", "loss_std")
 MINUS_MEAN_LOSS = "minus_mean_loss"  # the vertical axis where the gold answer has no probability (a regression)
+
+OTHERS = {"label", "region", MINUS_MEAN_LOSS}  # columns of a map that are no scores
 
 
 def write_map(
@@ -35,6 +39,15 @@ def write_map(
     else:
         figure = data_map.data_map(table, x or across, y or up, color, title=run.name)
         style.save(figure, path)
+
+
+def needed(x: str | None, y: str | None, color: str | None) -> str | list[str]:
+    """The scores that a picture with these axes and colour takes; "all" where a name is none, so that an error lists
+    what there is."""
+    asked = {name for name in (x, y, color) if name is not None} - OTHERS
+    if any(name not in SCORES for name in asked):
+        return "all"
+    return [name for name in SCORES if name in {*asked, *DEFAULTS}]
 
 
 def with_axes(scored: Scored) -> tuple[pl.DataFrame, str, str, str]:
