@@ -33,9 +33,9 @@ class Ids(Sequence[str]):
     def __eq__(self, other: Any) -> bool:
         if isinstance(other, Ids):
             return self.column.equals(other.column)
-        if isinstance(other, Sequence) and not isinstance(other, str):
-            return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-        return NotImplemented
+        if not isinstance(other, Sequence) or isinstance(other, str) or len(self) != len(other):
+            return False
+        return all(a == b for a, b in zip(self, other, strict=True))
 
     __hash__ = None  # type: ignore[assignment]
 
