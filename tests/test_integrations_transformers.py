@@ -252,6 +252,7 @@ class TooLarge(transformers.Trainer):
         return super().compute_loss(model, inputs, *rest, **kwargs)
 
 
+@pytest.mark.long
 def test_a_batch_size_that_is_searched_for(tmp_path: Path) -> None:
     found, run = recorded(tmp_path, kind=TooLarge, per_device_train_batch_size=8, auto_find_batch_size=True)
     assert found._train_batch_size <= 4
@@ -378,6 +379,7 @@ found.train()
 """
 
 
+@pytest.mark.long
 def test_two_processes_record_every_example_once(tmp_path: Path) -> None:
     """21 rows over two processes: the sampler repeats rows so that both take as many steps."""
     script = tmp_path / "script.py"
