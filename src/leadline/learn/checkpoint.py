@@ -84,9 +84,10 @@ class Checkpoints:
     def read(self, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
         """(shared, own) of the checkpoint to go on from; the random generators are set as they were."""
         assert self.start is not None
+        near = "cpu" if device.type == "cpu" else device  # a processor is called cpu:0 where several processes train
         parts = [
             torch.load(self.start / f"{name}.pt", map_location=where, weights_only=True)
-            for name, where in (("shared", device), (f"rank_{ranks.rank()}", "cpu"))
+            for name, where in (("shared", near), (f"rank_{ranks.rank()}", "cpu"))
         ]
         _set_generators(parts[1].pop("generators"))
         return parts[0], parts[1]

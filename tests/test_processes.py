@@ -1,0 +1,143 @@
+"""Several processes of one training: the same result, every example once, and one way to stop and go on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from conftest import write_tiny
+from leadline.plans.epoch import Epoch, steps
+from leadline.runs import Run
+from same_run import differences
+
+CODE = "import sys; from leadline.cli import main; sys.argv[0] = 'leadline'; main()"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with weighted data and a recipe: float32, no dropout, steps of 16 of 83 rows, so the last has 3."""
+    directory = tmp_path_factory.mktemp("processes")
+    table = pl.read_csv(write_tiny(directory / "plain.csv", 103))
+    weights = np.random.default_rng(0).uniform(0.5, 2, table.height)
+    table.with_columns(pl.Series("weight", weights)).write_csv(directory / "train.csv")
+    document = {
+        "data": {"train": str(directory / "train.csv"), "id": "id", "weight": "weight", "validation": 20 / 103},
+        "model": {"name": "tiny", "dropout": 0.0},
+        "loss": {"class_weights": {"dry": 2.0, "wet": 0.5}},
+        "training": {"epochs": 2, "batch_size": 16, "precision": "fp32", "max_length": 32, "log_every": 1,
+                     "micro_batch": 4},
+    }  # fmt: skip
+    (directory / "recipe.yaml").write_text(json.dumps(document))
+    return directory
+
+
+def train(place: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "leadline", "train", "recipe.yaml", "--name", name, "--root", ".", *options]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def alone(place) -> Run:
+    answer = train(place, "alone")
+    assert answer.returncode == 0, answer.stderr
+    return Run(place / "alone")
+
+
+def gaps(a: Run, b: Run) -> dict[str, float]:
+    signals = {n: np.abs(a.signals.stack(n) - b.signals.stack(n)).max() for n in ("loss", "margin", "logits")}
+    steps = zip(a.events("step"), b.events("step"), strict=True)
+    for one, other in steps:
+        assert (one["step"], one["epoch"], one["examples"], one["lr"]) == tuple(
+            other[n] for n in ("step", "epoch", "examples", "lr")
+        )
+        for name in ("loss", "grad_norm"):
+            signals[name] = max(signals.get(name, 0.0), abs(one[name] - other[name]))
+    return signals
+
+
+@pytest.mark.parametrize("options", [(), ("--sharded",)], ids=["copies", "pieces"])
+def test_two_processes_change_nothing_but_time(place, alone, options):
+    answer = train(place, f"two{''.join(options)}", "--processes", "2", *options)
+    assert answer.returncode == 0, answer.stderr
+    two = Run(place / f"two{''.join(options)}")
+    assert max(gaps(alone, two).values()) < 1e-5
+    assert [e["examples"] for e in two.events("step")] == [16, 16, 16, 16, 16, 3] * 2
+    for period in two.signals.periods:
+        assert period.recorded.all() and period.trained.all()
+        assert (period.step == alone.signals.epoch(int(period.metadata["period"])).step).all()
+    assert two.predictions("validation")["predicted"].equals(alone.predictions("validation")["predicted"])
+    config = json.loads((two.path / "model" / "config.json").read_text())
+    assert config["architectures"] == ["BertForSequenceClassification"]
+    again = train(place, two.name, "--processes", "2", *options)
+    assert again.returncode == 0 and "not trained again" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--sharded",), marks=pytest.mark.long)], ids=["copies", "pieces"]
+)
+def test_a_signal_stops_all_and_the_same_command_goes_on(place, options):
+    whole, name = f"whole{''.join(options)}", f"stopped{''.join(options)}"
+    assert train(place, whole, "--processes", "2", *options).returncode == 0
+    command = [sys.executable, "-m", "leadline", "train", "recipe.yaml", "--name", name, "--root", "."]
+    command += ["--processes", "2", *options, "--set", "training.checkpoint_minutes=0"]
+    running = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True)
+    while running.poll() is None and not list((place / name / "checkpoints").glob("step_????????")):
+        time.sleep(0.01)  # until the first checkpoint is there
+    running.send_signal(signal.SIGTERM)
+    said = running.communicate()[1]
+    assert running.returncode == 130, said
+    assert said.count("a checkpoint is kept, the same command goes on") == 1
+    assert not (place / name / "results.json").exists()
+    answer = subprocess.run(command, cwd=place, capture_output=True, text=True)
+    assert answer.returncode == 0 and "going on after step" in answer.stderr, answer.stderr
+    assert differences(place / whole, place / name) == []
+
+
+def test_torchrun_with_another_number_is_refused(place):
+    spoofed = "import leadline.processes as p; p.inside = lambda: True\n" + CODE  # as torchrun's children are
+    command = ["train", "recipe.yaml", "--name", "odd", "--root", ".", "--processes", "2"]
+    answer = subprocess.run([sys.executable, "-c", spoofed, *command], cwd=place, capture_output=True, text=True)
+    assert answer.returncode == 1 and "2 processes were asked for, and 1 train" in answer.stderr
+    assert not (place / "odd").exists()
+
+
+def test_pieces_need_several_processes(place):
+    answer = train(place, "alone-in-pieces", "--sharded")
+    assert answer.returncode == 2 and "--processes 2, or torchrun" in answer.stderr
+
+
+def test_a_mistake_is_told_once(place):
+    answer = train(place, "wrong", "--processes", "2", "--set", "loss.weighted_class=nobody")
+    assert answer.returncode == 2 and answer.stderr.count("no class `nobody`") == 1
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("micro", [1, 3, 16])
+def test_the_examples_of_a_step_depend_on_no_process(world, micro):
+    """What _mine gives to the processes is the whole step, in as many turns for each."""
+    from leadline.learn.loop import Fit
+
+    lengths = np.random.default_rng(0).integers(5, 60, 50)
+    whole = steps(Epoch(np.arange(50)), lengths, 16, None, np.random.default_rng(1))
+    cut = steps(Epoch(np.arange(50)), lengths, 16, min(micro, -(-16 // world)), np.random.default_rng(1))
+    for one, other in zip(whole, cut, strict=True):
+        parts = []
+        for rank in range(world):
+            import leadline.learn.loop as loop
+
+            kept = loop.ranks.rank, loop.ranks.world
+            loop.ranks.rank, loop.ranks.world = (lambda rank=rank: rank), (lambda: world)
+            try:
+                parts.append(Fit._mine(None, other))  # type: ignore[arg-type]
+            finally:
+                loop.ranks.rank, loop.ranks.world = kept
+        assert len({len(part) for part in parts}) == 1
+        assert sorted(np.concatenate([m for part in parts for m in part])) == sorted(np.concatenate(one))
