@@ -176,6 +176,83 @@ def map_1m(result: Mapping[str, Any]) -> str:
     return "\n\n".join([said, table, *opened, load(result)])
 
 
+def throughput(result: Mapping[str, Any]) -> str:
+    rows = []
+    for model, way in dict.fromkeys((r["model"], r["way"]) for r in result["results"]):
+        mine = [r for r in result["results"] if (r["model"], r["way"]) == (model, way)]
+        speeds = [r["examples_per_second"] for r in mine]
+        f1 = interval([r["macro_f1"] for r in mine])
+        faster = f"{result['ratios'][model][way]:.2f}"
+        rows.append([model, way, str(len(mine)), ranged(speeds), faster, f1])
+    header = ["model", "way", "seeds", "examples/s, median (range)", "leadline is so many times faster"]
+    native = "bfloat16 is native here" if result["bf16_native"] else "bfloat16 is NOT native here: no bar applies"
+    said = f"{result['n']:,} rows of {result['data']}, {result['epochs']} epochs, steps of {result['batch']}, at most "
+    said += f"{result['max_length']} tokens; {native}. Ratios are medians over seeds, each within its seed."
+    return said + "\n\n" + markdown([*header, "macro F1 [95 % t-interval]"], rows)
+
+
+def ranged(values: list[float]) -> str:
+    middle = f"{statistics.median(values):.0f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.0f} to {max(values):.0f})"
+
+
+def recording(result: Mapping[str, Any]) -> str:
+    rows = [
+        [clock, f"{r['value']:.4f}", f"{r['low']:.4f} to {r['high']:.4f}", str(r["n"])]
+        for clock in ("processor", "wall")
+        for r in [result[clock]]
+    ]
+    table = markdown(["time", "on / off, median", "95 % bootstrap interval", "pairs of 20 steps"], rows)
+    size = f"{result['bytes_per_example_epoch']:.1f} bytes per example and epoch (2 classes, logits kept)."
+    block = f"A block of {result['steps_per_block']} steps of {result['batch']} examples of {result['tokens']} tokens "
+    return f"{table}\n\n{block}takes {result['seconds_per_block_off']:.2f} s without recording. {size}"
+
+
+def recording_trainer(result: Mapping[str, Any]) -> str:
+    rows = [
+        [clock, way.replace("_", " "), f"{r['median']:.4f}", f"{r['low']:.4f} to {r['high']:.4f}", str(result["pairs"])]
+        for clock in ("processor", "wall")
+        for way in ("by_block", "by_step")
+        for r in [result[clock][way]]
+    ]
+    table = markdown(["time", "compared", "on / off, median", "95 % bootstrap interval", "pairs"], rows)
+    each = result["signal_bytes"] / result["examples_in_epoch"]
+    written = f"{result['examples_in_epoch']:,} examples took {result['end_epoch_seconds']:.3f} s"
+    return f"{table}\n\nApart from that, writing the period of {written}: {each:.1f} bytes an example."
+
+
+def kill(result: Mapping[str, Any]) -> str:
+    found = result["results"]
+    counts = {
+        "trials": len(found),
+        "killed before their end": sum(r["status"] == -9 for r in found),
+        "resumed from a checkpoint": sum(r["resumed"] for r in found),
+        "left half-written files": sum(bool(r["half_written"]) for r in found),
+        "equal to the undisturbed run": result["equal"],
+    }
+    ages = [r["seconds_since_checkpoint"] for r in found if r["seconds_since_checkpoint"] is not None]
+    cost = result["checkpoint"]
+    asked = f"asked for every {60 * result['checkpoint_minutes']:.1f} s"
+    lost = f"The newest checkpoint was at most {max(ages):.2f} s old at the kill ({asked})." if ages else ""
+    price = f"A checkpoint of {cost['model']}: {cost['megabytes']:.0f} MB, {cost['seconds']:.2f} s "
+    price += f"(median of {cost['n']}, slowest {cost['slowest']:.2f} s)."
+    return f"{markdown(list(counts), [[str(v) for v in counts.values()]])}\n\n{lost} {price}"
+
+
+def accumulation(result: Mapping[str, Any]) -> str:
+    rows = []
+    for r in result["results"]:
+        gaps = [f"{r[name]:.1e}" for name in ("loss", "gradient", "signals")]
+        how = f"{r['processes']}{', in pieces' if r['sharded'] else ''}"
+        rows.append([r["weights"], how, str(r["micro_batch"]), *gaps, "yes" if r["every_example_once"] else "NO"])
+    header = ["weights", "processes", "micro-batch", "loss", "gradient", "signals", "every example once"]
+    largest = max(r["largest_gradient"] for r in result["results"])
+    said = (
+        f"n = {result['n']}, {result['results'][0]['steps']} steps; the largest element of a gradient is {largest:.2f}."
+    )
+    return f"{markdown(header, rows)}\n\n{said}"
+
+
 def load(result: Mapping[str, Any]) -> str:
     return f"Load average at the end: {result['machine']['load']:.1f}."
 
@@ -187,6 +264,11 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "map_1m": map_1m,
     "sweep_1000": sweep_1000,
     "scores": scores,
+    "throughput": throughput,
+    "recording": recording,
+    "recording_trainer": recording_trainer,
+    "kill": kill,
+    "accumulation": accumulation,
 }
 
 

@@ -11,7 +11,9 @@ import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
 TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
-       "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"], "recording_trainer.py": ["--toy"]}  # fmt: skip
+       "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"], "recording_trainer.py": ["--toy"],
+       "throughput.py": ["--toy"], "recording.py": ["--toy", "--pairs", "3"], "kill.py": ["--toy", "--kills", "1"],
+       "accumulation.py": ["--toy"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -41,6 +43,14 @@ def test_a_bench_at_toy_size(script, tmp_path):
     elif script == "recording_trainer.py":
         assert result["pairs"] == 3 == len(result["processor"]["by_block"]["pairs"]) and result["seconds_on"] > 0
         assert result["examples_in_epoch"] == 4 * 2 * 20 * 4 and result["signal_bytes"] > 640 * 20
+    elif script == "throughput.py":
+        assert set(result["ratios"]["tiny"]) == {r["way"] for r in result["results"]} >= {"leadline", "Trainer"}
+    elif script == "recording.py":
+        assert result["wall"]["n"] == 3 and 60 < result["bytes_per_example_epoch"] < 200
+    elif script == "kill.py":
+        assert result["kills"] == 1 == result["equal"]
+    elif script == "accumulation.py":
+        assert max(result["worst"].values()) < 1e-5 and all(r["every_example_once"] for r in result["results"])
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 

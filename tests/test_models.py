@@ -490,3 +490,26 @@ def test_batches_of_the_evaluation_pass(tokens: int) -> None:
 def test_a_model_without_a_head_of_its_own_is_refused_for_mixing() -> None:
     with pytest.raises(InputError, match="no separate head"):
         SentenceMix(nn.Linear(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "installed", "supported", "chosen"),
+    [
+        ("cuda", "bf16", True, True, ["flash_attention_2"]),
+        ("cuda", "fp32", True, True, []),
+        ("cpu", "bf16", True, True, []),
+        ("cuda", "bf16", False, True, []),
+        ("cuda", "fp16", True, False, []),
+    ],
+)
+def test_flash_attention_only_where_everything_has_it(monkeypatch, device, precision, installed, supported, chosen):
+    class Model:
+        _supports_flash_attn = supported
+        asked: list[str] = []
+
+        def set_attn_implementation(self, name):
+            self.asked.append(name)
+
+    Model.asked = []
+    monkeypatch.setattr(models, "is_flash_attn_2_available", lambda: installed)
+    assert models.flash(Model(), torch.device(device), precision) is bool(chosen) and Model.asked == chosen

@@ -57,6 +57,7 @@ class Job:
         t = recipe.training
         model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
         accelerator = accelerate(t.precision)
+        models.flash(model, accelerator.device, notes.precision_of(accelerator))
         weights = _class_weights(recipe, examples)
         task = make_task(recipe, examples, model, tokenizer, weights)
         with clock("tokenise"):

@@ -20,6 +20,7 @@ import transformers
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.models import WordPiece
 from torch import Tensor, nn
+from transformers.utils import is_flash_attn_2_available
 
 from leadline.errors import InputError, MissingExtra
 from leadline.recipe import Model
@@ -291,6 +292,18 @@ def precision(asked: str, device: torch.device) -> str:
     if device.type == "cpu":
         return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
     return "fp32"
+
+
+def flash(model: Any, device: torch.device, precision: str) -> bool:
+    """Switches to flash attention, which computes no padding, where GPU, precision, package and model have it.
+
+    Elsewhere the model keeps what transformers chose, sdpa as a rule.
+    """
+    able = device.type == "cuda" and precision in ("bf16", "fp16") and is_flash_attn_2_available()
+    if not (able and getattr(model, "_supports_flash_attn", False)):
+        return False
+    model.set_attn_implementation("flash_attention_2")
+    return True
 
 
 @contextlib.contextmanager
