@@ -212,7 +212,8 @@ def test_labels_wrong_on_purpose(file, run, tmp_path):
 
 def test_divergence_is_one_error_and_leaves_no_finished_run(file, tmp_path):
     wild = recipe(file, training={"learning_rate": 1e20, "max_grad_norm": None, "schedule": "constant", "warmup": 0})
-    with pytest.raises(LeadlineError, match=r"training diverged at step 2: the loss of 16 examples is NaN or infinite \(ids t"):
+    told = r"training diverged at step 2: the loss of 16 examples is NaN or infinite \(ids t"
+    with pytest.raises(LeadlineError, match=told):
         experiment.train(wild, root=tmp_path, name="wild")
     assert not Run(tmp_path / "wild").finished
     with pytest.raises(LeadlineError, match="training diverged: losses of the validation data"):

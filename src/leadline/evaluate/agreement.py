@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from leadline.errors import InputError
 from leadline.evaluate.checks import same_length
@@ -46,11 +45,13 @@ def rank_agreement(columns: Mapping[str, ArrayLike]) -> Agreement:
 
 
 def _agree(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    x, y = stats.rankdata(a), stats.rankdata(b)  # average ranks
+    from scipy.stats import kendalltau  # half of what any command of ours would take to start
+
+    x, y = (TiedBlocks(values).mid_ranks(np.ones((len(values), 1)))[:, 0] for values in (a, b))
     if (x == x[0]).all() or (y == y[0]).all():
         return np.nan, np.nan
     rho = np.corrcoef(x, y)[0, 1]
-    tau = stats.kendalltau(x, y, method="asymptotic").statistic
+    tau = kendalltau(x, y, method="asymptotic").statistic
     return float(rho), float(tau)
 
 
