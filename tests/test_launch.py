@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from leadline import launch
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.launch import Work
+from leadline.runs.place import _locked
 
 
 def work(folder, title, script, needs=(), **more):
@@ -125,6 +128,20 @@ def test_the_lock_goes_with_a_killed_process(tmp_path):
     assert not launch.held(log) and not launch.held(tmp_path / "none.log")
 
 
+def test_a_file_system_without_locks_is_no_other_process(tmp_path, monkeypatch):
+    (tmp_path / "a.log").touch()
+
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    for asks in (launch.claim, launch.held):
+        with pytest.raises(LeadlineError, match=r"the file system there has no locks \(No locks available\)"):
+            asks(tmp_path / "a.log")
+    with pytest.raises(LeadlineError, match="has no locks"):
+        _locked(tmp_path)
+
+
 def test_threads_are_shared_out_and_wait_asleep(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
@@ -165,8 +182,8 @@ def note(number, frame):
     open("DIR/ME.got", "a").write(signal.Signals(number).name + " ")
     if number == signal.SIGTERM:
         sys.exit(130)
-signal.signal(signal.SIGINT, note)
-signal.signal(signal.SIGTERM, note)
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(number, note)
 open("DIR/ME.up", "w").close()
 while True:
     time.sleep(0.01)
@@ -207,8 +224,8 @@ def sweeper(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_stop_it_asks_its_runs_and_waits(sweeper, tmp_path, number):
     process = sweeper(POLITE)
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)  # as Ctrl-C in a terminal: to the whole group
+    if number != signal.SIGTERM:
+        os.killpg(process.pid, number)  # as Ctrl-C in a terminal, or its closing: to the whole group
     else:
         process.send_signal(number)
     out = process.communicate(timeout=30)[0]
@@ -216,7 +233,8 @@ def test_asked_to_stop_it_asks_its_runs_and_waits(sweeper, tmp_path, number):
     assert process.returncode == 0 and not (tmp_path / "c.up").exists()
     for title in "ab":  # once, and never as Ctrl-C
         assert (tmp_path / f"{title}.got").read_text() == "SIGTERM "
-        assert launch.noted_exit(tmp_path / f"{title}.log")["status"] == 130
+        left = launch.noted_exit(tmp_path / f"{title}.log")
+        assert (left["status"], left["state"]) == (130, "interrupted")
 
 
 def test_a_second_signal_ends_them_at_once(sweeper, tmp_path):

@@ -17,6 +17,7 @@ from scipy import stats
 
 from leadline import cli, launch, sweep
 from leadline.errors import InputError
+from leadline.runs import sha256
 from leadline.sweep import Keys
 from leadline.sweep.state import noted, recipe_file
 from leadline.sweep.template import filled
@@ -389,7 +390,6 @@ def test_runs_found_elsewhere_are_taken_with_what_stands_on_them(place, trainer)
     }
     assert started(place) == ["new-s0", "new-s1"]
     assert os.readlink("runs/second/after-s0") == "../try/after-s0"
-    assert noted(Path("runs/second/after-s0")).base == "runs/try/base-s0"
     assert set(sweep.run(second).values()) == {"there"}  # now without being told where
     shutil.rmtree("runs/try/after-s1")  # what was taken has gone: computed here
     shutil.rmtree(place / "made")
@@ -410,6 +410,55 @@ def test_other_data_are_never_taken_from_elsewhere(place, trainer):
     second = sweep.load(definition(name="second", trials=[{"name": "base"}], seeds=[0]))
     trainer(second)
     assert sweep.run(second, found="runs") == {"base-s0": "finished"}
+
+
+def test_the_key_of_a_local_model_holds_its_weights(place):
+    def recipe(model):
+        return sweep.load(definition(recipe={**RECIPE, "model": model})).trials[0].recipe
+
+    assert Keys().of(recipe("some/where/else")) is None and Keys().of(recipe("./else")) is None
+    assert Keys().of(recipe("owner/name")) == Keys().of(recipe("owner/name"))
+    model = Path("my/own/model")
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"one")
+    (model / "README.md").write_text("no part of it")
+    before = Keys().of(recipe("my/own/model"))
+    (model / "README.md").write_text("still none")
+    assert Keys().of(recipe("my/own/model")) == before
+    (model / "model.safetensors").write_bytes(b"two")
+    changed = Keys().of(recipe("my/own/model"))
+    (model / "config.json").write_text("{ }")
+    assert len({before, changed, Keys().of(recipe("my/own/model"))}) == 3
+    Path("tiny").mkdir()  # of the same name as ours
+    (Path("tiny") / "model.bin").touch()
+    with_folder = Keys().of(recipe("tiny"))
+    shutil.rmtree("tiny")
+    assert Keys().of(recipe("tiny")) == with_folder
+
+
+def test_the_signals_of_a_base_are_in_the_key_and_not_where_it_lies(place, monkeypatch):
+    loaded = sweep.load(definition(trials=TWO, seeds=[0, 1]))
+    for trial in loaded.trials[:2]:
+        make_run(trial)
+    after = loaded.trial("after-s0").recipe
+    shutil.copytree("runs/try/base-s0", "moved")
+    moved = after.model_copy(update={"base": after.base.model_copy(update={"run": "moved"})})
+    read = []
+    monkeypatch.setattr(sweep.state.__globals__["runs"], "sha256", lambda path: read.append(path) or sha256(path))
+    keys = Keys()
+    assert keys.of(after) == keys.of(moved)
+    hashed = len(read)
+    assert keys.of(after) == keys.of(moved) and len(read) == hashed  # each file once
+    Path("moved/signals/epoch_001.arrow").write_bytes(b"other signals")
+    assert keys.of(after) != keys.of(moved) and len(read) == hashed + 1
+
+
+def test_a_trial_that_was_killed_has_failed_afterwards_too(place, monkeypatch):
+    loaded = sweep.load(definition(trials=[{"name": "a"}], seeds=[0]))
+    monkeypatch.setattr(launch, "train_command", lambda *_: ("/bin/sh", "-c", "kill -9 $$"))
+    assert sweep.run(loaded) == {"a-s0": "failed"}
+    assert sweep.state(loaded, loaded.trials[0], Keys()) == "failed"
 
 
 # As it is summed up
@@ -601,7 +650,7 @@ def test_seeds_killed_half_way_and_started_again_compute_only_what_is_missing(tm
     loaded = sweep.load(tmp_path / "runs" / "tiny-tiny-seeds")
     assert loaded.trials[0].recipe.data.seed == 0
     # the key by which a trial is skipped is the one that its run noted
-    assert [noted(t.path).key for t in loaded.trials] == [Keys().of(t.recipe) for t in loaded.trials]
+    assert [noted(t.path) for t in loaded.trials] == [Keys().of(t.recipe) for t in loaded.trials]
 
 
 def test_more_seeds_add_to_a_sweep_and_another_recipe_takes_the_next_name(place):
@@ -634,5 +683,5 @@ def test_a_trial_that_stands_on_another_really_does(tmp_path, tiny_csv):
     trials = [{"name": "noisy", "set": noisy}, {"name": "clean"}]
     loaded = sweep.load({"name": "x", "recipe": recipe, "seeds": [0], "trials": trials}, tmp_path / "runs")
     assert sweep.run(loaded) == {"clean-s0": "finished", "noisy-s0": "finished"}
-    assert noted(loaded.trials[0].path).base == str(loaded.trial("clean-s0").path)
+    assert noted(loaded.trials[0].path) == Keys().of(loaded.trials[0].recipe)
     assert set(sweep.run(loaded).values()) == {"there"}

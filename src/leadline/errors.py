@@ -51,9 +51,10 @@ def all_at_once(headline: str, problems: Sequence[str], show: int = 10) -> Input
     return InputError("\n".join([headline, *lines]))
 
 
-def cannot_write(path: object, error: OSError) -> LeadlineError:
+def cannot_write(path: object, error: Exception) -> LeadlineError:
     """A full disk, a directory without write permission: what is there already stays as it is."""
+    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
     return LeadlineError(
-        f"{path}: cannot be written ({error.strerror or error}). Everything written before is whole; make room or give "
-        "permission, and run the same command again"
+        f"{path}: cannot be written ({reason}). Everything written before is whole; make room or give permission, and "
+        "run the same command again"
     )

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, Literal
 
-from leadline.errors import InputError, nearest
+from leadline.errors import InputError, nearest, no_locks
 
 State = Literal["finished", "there", "failed", "skipped", "interrupted"]
 Tell = Callable[[Mapping[str, Any]], None]
@@ -132,9 +132,9 @@ class Crew:
                 return self._settle(work, "there")
             exit_file(work.log).unlink(missing_ok=True)
             log.truncate(0)
-            # Ctrl-C in a terminal reaches the whole process group: blocked here, so that a run hears of it once, from
-            # us; and yet in our group, so that killing the group kills the runs.
-            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            # Ctrl-C in a terminal, and its closing, reach the whole process group: blocked here, so that a run hears
+            # of it once, from us, and as SIGTERM; and yet in our group, so that killing the group kills the runs.
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
             try:
                 process = subprocess.Popen(
                     work.command,
@@ -155,9 +155,9 @@ class Crew:
         for title in left:
             work, process, began = self.running.pop(title)
             status, seconds = process.returncode, time.perf_counter() - began
-            note_exit(work.log, status, seconds=seconds)
             asked = status == INTERRUPTED or (self.stopping and status)
             state: State = "interrupted" if asked else "failed" if status else "finished"
+            note_exit(work.log, status, state=state, seconds=seconds)
             last = last_lines(work.log) if state == "failed" else []
             self._settle(work, state, seconds=seconds, status=status, last=last)
         return bool(left)
@@ -217,7 +217,7 @@ def note_exit(log: Path, status: int | None, **more: Any) -> None:
 
 
 def noted_exit(log: Path) -> dict[str, Any] | None:
-    """{status, seconds} or {status: None, needs}; None where no process has left, or something else stands there."""
+    """{status, state, seconds} or {status: None, needs}; None where no process has left, or where it is no note."""
     try:
         noted = json.loads(exit_file(log).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -231,9 +231,12 @@ def claim(log: Path) -> BinaryIO | None:
     file = log.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         file.close()
         return None
+    except OSError as error:
+        file.close()
+        raise no_locks(log.parent, error) from None
     return file
 
 
@@ -244,8 +247,10 @@ def held(log: Path) -> bool:
     with log.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return True
+        except OSError as error:
+            raise no_locks(log.parent, error) from None
     return False
 
 

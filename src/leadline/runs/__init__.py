@@ -17,7 +17,7 @@ from leadline.runs.files import (
     write_text,
 )
 from leadline.runs.kept import Written, kept_scores, write_scores
-from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place
+from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place, sha256
 from leadline.runs.run import RegionRule, Run, Scored, open
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "plain",
     "predictions_table",
     "probabilities",
+    "sha256",
     "with_ids",
     "write_parquet",
     "write_results",

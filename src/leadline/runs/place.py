@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -17,7 +17,7 @@ import yaml
 
 from leadline import evaluate
 from leadline.data.examples import Examples
-from leadline.errors import InputError, cannot_write
+from leadline.errors import InputError, cannot_write, no_locks
 from leadline.recipe import Recipe
 from leadline.runs import resume
 from leadline.runs.files import write_text
@@ -38,16 +38,35 @@ def check(recipe: Recipe) -> None:
             )
 
 
-def key(recipe: Recipe, examples: Examples, base: Run | None = None) -> str:
-    """What makes two runs the same: the recipe, the content of its data, the signals of its base."""
+def sha256(path: Path) -> str:
+    """Of a file's bytes, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Callable[[Path], str] = sha256) -> str:
+    """What makes two runs the same: the recipe, the content of its data, of its local model, the signals of its base.
+
+    sha256: of a file; whoever asks for many keys may remember the answers.
+    """
     content = {split: source["sha256"] for split, source in examples.sources.items()}
-    stand_on = [period.read_bytes() for period in sorted((base.path / "signals").glob("*.arrow"))] if base else []
+    stand_on = [*model_files(recipe.model_name), *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
     keys = recipe.to_dict()
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
+    if base is not None and (base.path / "signals").is_dir():
+        keys["base"].pop("run")  # where it lies is nothing; its signals are in the key
     digest = hashlib.sha256(json.dumps([keys, content], sort_keys=True).encode())
-    for period in stand_on:
-        digest.update(hashlib.sha256(period).digest())
+    for path in stand_on:
+        digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
+
+
+def model_files(name: str) -> list[Path]:
+    """The weights and the configuration of a model that is a local directory; nothing for any other."""
+    folder = Path(name)
+    if name in ("tiny", "minilm") or not folder.is_dir():
+        return []
+    return sorted({*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("config.json")})
 
 
 def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[Path, State]:
@@ -57,7 +76,9 @@ def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[P
     """
     if name is not None:
         path = Path(name) if os.sep in name else root / name
-        if not path.exists() or (path.is_dir() and not any(p.name != LOCK for p in path.iterdir())):
+        if not path.exists() or (
+            path.is_dir() and not any(p.name != LOCK and p.suffix != ".partial" for p in path.iterdir())
+        ):
             return path, "new"
         if _key_of(path) != run_key:
             raise InputError(f"{path}: holds another run (other recipe or data); choose another --name or remove it")
@@ -89,6 +110,7 @@ def create(
     name: str | None,
     root: Path,
     processes: int = 1,
+    sharded: bool = False,
 ) -> Claimed:
     """Claims the directory and writes recipe.yaml and examples.parquet, or goes back to the last good checkpoint.
 
@@ -111,7 +133,7 @@ def create(
             lock.close()
             continue
         try:
-            start, damaged = _go_on(path, processes)
+            start, damaged = _go_on(path, processes, sharded, about.get("precision"))
             if start is None:
                 _begin(path, recipe, examples, about)
         except BaseException:
@@ -120,22 +142,27 @@ def create(
         return Claimed(Run(path), lock, start, damaged)
 
 
-def _go_on(path: Path, processes: int) -> tuple[Path | None, Sequence[str]]:
+def _go_on(path: Path, processes: int, sharded: bool, precision: str | None) -> tuple[Path | None, Sequence[str]]:
     """Goes back to the last good checkpoint of an unfinished run, where there is one."""
     start, damaged = resume.latest(path)
     if start is not None:
-        if (begun := resume.processes(start)) != processes:
-            raise InputError(f"{path}: was begun by {begun} processes and can be gone on with by as many only")
+        count, pieces = resume.way(start)
+        if (count, pieces) != (processes, sharded):
+            how = f"{count} processes{', with --sharded' if pieces else ''}"
+            raise InputError(f"{path}: was begun by {how} and can be gone on with in the same way only")
+        before = Run(path).about.get("precision")
+        if before != precision:
+            raise InputError(f"{path}: was begun in {before}, here it would be {precision}: set training.precision")
         resume.rewind(path, start)
     return start, damaged
 
 
 def _begin(path: Path, recipe: Recipe, examples: Examples, about: Mapping[str, Any]) -> None:
-    for left in path.iterdir():
-        if left.name != LOCK:
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
     try:
         write_text(path / "recipe.yaml", yaml.safe_dump({**recipe.to_dict(), "run": dict(about)}, sort_keys=False))
+        for left in path.iterdir():
+            if left.name not in (LOCK, "recipe.yaml"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
         examples.write(path / "examples.parquet")
     except OSError as error:
         raise cannot_write(path, error) from None
@@ -151,11 +178,14 @@ def _locked(path: Path) -> TextIO:
         raise cannot_write(path, error) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         lock.close()
         raise InputError(
             f"{path}: another process is training this run; wait for it, or choose another --name"
         ) from None
+    except OSError as error:
+        lock.close()
+        raise no_locks(path, error) from None
     return lock
 
 

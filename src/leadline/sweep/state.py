@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +34,15 @@ def log_file(sweep: Sweep, trial: Trial) -> Path:
 class Keys:
     """Keys of recipes, as `leadline train` would note them; the content of a file is hashed once."""
 
-    hashes: dict[str, str] = field(default_factory=dict)
+    hashes: dict[tuple[str, int, int], str] = field(default_factory=dict)  # (path, bytes, time of its last change)
 
-    def of(self, recipe: Recipe, base_as: str | None = None) -> str | None:
-        """None where only the run itself can tell: rows of a Hub, or a base that is not there yet.
+    def of(self, recipe: Recipe) -> str | None:
+        """None where only the run itself can tell: rows of a Hub, a base or a model that is not there yet.
 
-        base_as: the key that the same recipe has where its base is spelt so (its signals are those of our base).
         Raises InputError where a file is missing.
         """
+        if _is_path(recipe.model_name) and not Path(recipe.model_name).is_dir():
+            return None
         given = {split: getattr(recipe.data, split) for split in SPLITS}
         files = {split: source for split, source in given.items() if isinstance(source, str)}
         if any(source.startswith("hub:") for source in files.values()):
@@ -51,22 +52,25 @@ class Keys:
             base = opened(Path(recipe.base.run))
             if base is None or not base.finished:
                 return None
-            if base_as is not None:
-                recipe = recipe.model_copy(update={"base": recipe.base.model_copy(update={"run": base_as})})
         sources = {split: {"sha256": self.hash(source)} for split, source in files.items()}
-        return runs.key(recipe, Examples(pl.DataFrame(), sources=sources), base)  # a key reads no rows
+        examples = Examples(pl.DataFrame(), sources=sources)  # a key reads no rows
+        return runs.key(recipe, examples, base, self.hash)
 
-    def hash(self, source: str) -> str:
+    def hash(self, source: str | Path) -> str:
         """SHA-256 of a file's bytes."""
-        if source not in self.hashes:
-            try:
-                with open(source, "rb") as file:
-                    self.hashes[source] = hashlib.file_digest(file, "sha256").hexdigest()
-            except OSError as error:
-                raise InputError(
-                    f"{source}: {error.strerror}; paths are relative to where the command is called"
-                ) from None
-        return self.hashes[source]
+        try:
+            found = os.stat(source)
+            known = str(source), found.st_size, found.st_mtime_ns
+            if known not in self.hashes:
+                self.hashes[known] = runs.sha256(Path(source))
+        except OSError as error:
+            raise InputError(f"{source}: {error.strerror}; paths are relative to where the command is called") from None
+        return self.hashes[known]
+
+
+def _is_path(model: str) -> bool:
+    """It can be no name on a Hub (`name` or `owner/name`)."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1
 
 
 def opened(path: Path) -> Run | None:
@@ -77,19 +81,11 @@ def opened(path: Path) -> Run | None:
         return None
 
 
-@dataclass(frozen=True)
-class Noted:
-    """What the recipe.yaml of a run says of it."""
-
-    key: str
-    base: str | None  # the directory of its base, as it was spelt
-
-
-def noted(path: Path) -> Noted | None:
-    """None where no run of ours is, or one whose recipe is damaged."""
+def noted(path: Path) -> str | None:
+    """The key in the recipe.yaml of a run; None where no run of ours is, or one whose recipe is damaged."""
     try:
         document = yaml.load((path / "recipe.yaml").read_text(encoding="utf-8"), Loader=Yaml)
-        return Noted(str(document["run"]["key"]), (document.get("base") or {}).get("run"))
+        return str(document["run"]["key"])
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None
 
@@ -100,8 +96,8 @@ def holds(path: Path, recipe: Recipe, keys: Keys) -> bool | None:
     Raises InputError where the data are missing.
     """
     there = noted(path)
-    key = keys.of(recipe, there.base) if there is not None else None
-    return None if there is None or key is None else there.key == key
+    key = keys.of(recipe) if there is not None else None
+    return None if there is None or key is None else there == key
 
 
 def finished(path: Path, recipe: Recipe, keys: Keys) -> bool:
@@ -128,7 +124,7 @@ def state(sweep: Sweep, trial: Trial, keys: Keys) -> State:
     left = launch.noted_exit(log)
     if left is not None and left["status"] is None:
         return "skipped"
-    if left is not None and left["status"] > 0 and left["status"] != launch.INTERRUPTED:
+    if left is not None and left.get("state") == "failed":
         return "failed"
     return "unfinished" if run is not None or left is not None else "new"
 
@@ -138,7 +134,6 @@ class Elsewhere:
     """Finished runs below a directory that was named, by key."""
 
     paths: Mapping[str, Path]
-    bases: tuple[str | None, ...] = (None,)  # every spelling of a base among them
 
     @classmethod
     def below(cls, directory: Path) -> Elsewhere:
@@ -146,18 +141,12 @@ class Elsewhere:
         if not directory.is_dir():
             raise InputError(f"--found {directory}: no such directory")
         paths: dict[str, Path] = {}
-        bases: set[str | None] = {None}
         for path in sorted(file.parent for file in directory.rglob("examples.parquet")):
             there, run = noted(path), opened(path)
-            if there is not None and there.key not in paths and run is not None and run.finished:
-                paths[there.key] = path
-                bases.add(there.base)
-        return cls(paths, tuple(bases))
+            if there is not None and there not in paths and run is not None and run.finished:
+                paths[there] = path
+        return cls(paths)
 
     def find(self, recipe: Recipe, keys: Keys) -> Path | None:
         """The finished run of this recipe, its base wherever it lay then."""
-        for base in self.bases if recipe.base is not None else (None,):
-            path = self.paths.get(keys.of(recipe, base) or "")
-            if path is not None:
-                return path
-        return None
+        return self.paths.get(keys.of(recipe) or "")
