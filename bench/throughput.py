@@ -45,11 +45,12 @@ from leadline.signals import softmax
 
 LENGTH, BATCH = 128, 32
 LEVERS = {  # what is on in each way of ours
-    "leadline": {"buckets", "bf16", "dropout"},
-    "leadline, torch's dropout": {"buckets", "bf16"},
-    "leadline, float32": {"buckets", "dropout"},
-    "leadline, random order": {"bf16", "dropout"},
-    "leadline, float32, random order, torch's dropout": set(),
+    "leadline": {"packing", "bf16", "dropout"},
+    "leadline, similar lengths instead of packing": {"buckets", "bf16", "dropout"},
+    "leadline, similar lengths, torch's dropout": {"buckets", "bf16"},
+    "leadline, random order, padded": {"bf16", "dropout"},
+    "leadline, float32": {"packing", "dropout"},
+    "leadline, float32, random order, padded, torch's dropout": set(),
 }
 PEERS = {"Trainer": False, "Trainer, padded": True}
 
@@ -109,6 +110,9 @@ def ours(name: str, data: Data, seed: int, epochs: int, rate: float, levers: set
     material = Material(encoded, data.y, lengths, np.ones(n), len(data.classes))
     fit = Fit(model, task, material, everything(n), training, rate, accelerator)
     with contextlib.ExitStack() as around:
+        if "packing" not in levers:
+            packed, loop.packing.packed = loop.packing.packed, lambda *_: contextlib.nullcontext()
+            around.callback(setattr, loop.packing, "packed", packed)
         if "dropout" not in levers:
             kept, loop.dropout.quick = loop.dropout.quick, lambda *_: contextlib.nullcontext()
             around.callback(setattr, loop.dropout, "quick", kept)

@@ -20,6 +20,7 @@ from conftest import write_tiny
 from leadline import experiment, signals
 from leadline.errors import InputError, Interrupted, LeadlineError
 from leadline.learn import checkpoint
+from leadline.runs import Run
 from same_run import differences
 
 
@@ -136,11 +137,11 @@ def change(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("harm", [truncate, change, Path.unlink])
-@pytest.mark.parametrize("file", ["shared.pt", "rank_0.pt", "manifest.json"])
+HARMS = [(file, harm) for file in ("shared.pt", "rank_0.pt", "manifest.json") for harm in (truncate, Path.unlink)]
+
+
+@pytest.mark.parametrize(("file", "harm"), [*HARMS, ("shared.pt", change), ("rank_0.pt", change)])
 def test_a_damaged_checkpoint_is_passed_over(killed, harm, file, tmp_path):
-    if harm is change and file == "manifest.json":
-        pytest.skip("a changed byte of a text may still be right; truncated and missing are tested")
     document, run = killed
     harm(run / "checkpoints" / "step_00000011" / file)
     told = []
@@ -184,14 +185,14 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_afterwards(undisturbed, mo
     document = recipe(undisturbed.parent, early_stopping={"metric": "loss", "patience": 1})
     save = checkpoint.torch.save
 
-    def full(value, path):
-        if "step_00000008" in str(path):
-            path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        save(value, path)
+    def full(value, file):
+        if "step_00000008" in file.name:
+            with open("/dev/full", "wb") as nowhere:
+                return save(value, nowhere)  # what torch makes of a full disk
+        return save(value, file)
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
-    with pytest.raises(LeadlineError, match="cannot be written .No space left on device.* run the same command again"):
+    with pytest.raises(LeadlineError, match="step_00000008: cannot be written .*run the same command again"):
         experiment.train(document, name="run", root=tmp_path)
     kept = sorted(p.name for p in (tmp_path / "run" / "checkpoints").iterdir())
     assert kept == ["step_00000006", "step_00000007"]
@@ -236,9 +237,58 @@ def test_how_often_checkpoints_come_is_no_part_of_the_key(tmp_path):
 def test_a_run_begun_by_two_processes_is_not_gone_on_with_by_one(killed, tmp_path):
     document, run = killed
     for path in (run / "checkpoints").glob("*/manifest.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2}))
-    with pytest.raises(InputError, match="was begun by 2 processes"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "processes": 2, "sharded": True}))
+    with pytest.raises(InputError, match="was begun by 2 processes, with --sharded and can be gone on with"):
         experiment.train(document, name="run", root=tmp_path)
+
+
+def test_a_run_begun_in_another_precision_is_not_gone_on_with(killed, tmp_path):
+    document, run = killed
+    text = (run / "recipe.yaml").read_text()
+    here = Run(run).about["precision"]
+    (run / "recipe.yaml").write_text(text.replace(f"  precision: {here}\n", "  precision: fp16\n"))
+    with pytest.raises(InputError, match=f"was begun in fp16, here it would be {here}"):
+        experiment.train(document, name="run", root=tmp_path)
+
+
+@pytest.mark.parametrize("moment", ["between the renames", "before the old one is removed"])
+def test_a_kill_while_a_checkpoint_is_written_anew(killed, moment, monkeypatch, tmp_path):
+    """At the end of an epoch the same step is written again, after the validation."""
+    document, run = killed
+    newest = run / "checkpoints" / "step_00000011"
+    if moment == "between the renames":
+        newest.rename(newest.with_name(newest.name + ".old"))
+        newest.with_name(newest.name + ".partial").mkdir()
+        shutil.rmtree(run / "checkpoints" / "step_00000010")
+    else:
+        shutil.copytree(newest, newest.with_name(newest.name + ".old"))
+    told = []
+    experiment.train(document, name="run", root=tmp_path, tell=told.append)
+    whole = experiment.train(document, name="whole", root=tmp_path)
+    assert differences(whole.path, run) == []
+    assert [e["step"] for e in told if e["event"] == "resume"] == [11]
+
+
+def test_damaged_checkpoints_of_a_future_that_will_not_come_are_removed(killed, tmp_path):
+    document, run = killed
+    truncate(run / "checkpoints" / "step_00000011" / "shared.pt")
+    seen = []
+
+    def look(event):
+        if event["event"] == "resume":
+            seen.extend(sorted(p.name for p in (run / "checkpoints").iterdir()))
+
+    experiment.train(document, name="run", root=tmp_path, tell=look)
+    assert seen == ["step_00000010"]
+
+
+def test_a_full_disk_at_the_start_leaves_a_place_that_can_be_used(monkeypatch, tmp_path):
+    document = recipe(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml.partial").symlink_to("/dev/full")
+    with pytest.raises(LeadlineError, match="recipe.yaml: cannot be written"):
+        experiment.train(document, name="run", root=tmp_path)
+    assert experiment.train(document, name="run", root=tmp_path).finished
 
 
 def test_generators_of_all_kinds_are_kept(tmp_path):
@@ -252,7 +302,7 @@ def test_generators_of_all_kinds_are_kept(tmp_path):
     kept.write(1, {}, {})
     expected = draw()
     kept.start = tmp_path / "step_00000001"
-    kept.read(torch.device("cpu"))
+    kept.read()
     assert draw() == expected
     seconds, size = kept.costs[0]
     assert seconds > 0 and size == sum(f.stat().st_size for f in kept.start.glob("*.pt"))

@@ -58,3 +58,10 @@ def cannot_write(path: object, error: Exception) -> LeadlineError:
         f"{path}: cannot be written ({reason}). Everything written before is whole; make room or give permission, and "
         "run the same command again"
     )
+
+
+def no_locks(path: object, error: OSError) -> LeadlineError:
+    """A file system without locks: two processes could not be kept apart."""
+    return LeadlineError(
+        f"{path}: this file system has no locks ({error.strerror or error}); choose a folder on another one with --root"
+    )

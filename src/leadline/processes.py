@@ -24,6 +24,11 @@ def inside() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def rank() -> int:
+    """The number of this process among them, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def start(command: Sequence[str], count: int) -> int:
     """Runs `count` processes of the command as one training and returns its exit status.
 

@@ -100,7 +100,8 @@ def train(
     if jobs > 1:
         raise InputError(f"--jobs {jobs}: only with --seeds; --processes trains one run in several processes")
     if processes is not None and processes > 1 and not several.inside():
-        raise typer.Exit(several.start([sys.executable, "-m", "leadline", *sys.argv[1:]], processes))
+        debug = ["--debug"] * ("--debug" in sys.orig_argv)  # taken off sys.argv by then
+        raise typer.Exit(several.start([sys.executable, "-m", "leadline", *sys.argv[1:], *debug], processes))
     say("loading torch and transformers")
     from leadline import experiment
 
@@ -108,6 +109,8 @@ def train(
         run = experiment.train(
             recipe, name=name, root=root, check=check, profile=profile, processes=processes, sharded=sharded, tell=watch
         )
+    if several.rank() > 0:
+        return
     if json:
         print_json({"run": str(run.path), "results": run.results, "seconds": run.events("end")[-1]["seconds"]})
         return

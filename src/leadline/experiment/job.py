@@ -103,7 +103,7 @@ class Job:
             class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record,
             validate=self._validation(path, noted, start) if validated else None,
             better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock, sharded=sharded,
-            checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start),
+            checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start, sharded),
         )  # fmt: skip
 
     def _validation(

@@ -72,7 +72,7 @@ def train(
     path, state = runs.place(resolved, key, name, Path(root))
     if state == "finished":
         tell({"event": "finished before", "path": str(path)})
-        return _pages(Run(path))
+        return _pages(Run(path)) if int(os.environ.get("RANK", "0")) == 0 else Run(path)
     began, clock = time.perf_counter(), Clock(profile)
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     with clock("other"):
@@ -83,7 +83,8 @@ def train(
         raise InputError("a model in pieces needs several processes to lie on: --processes 2, or torchrun")
     tell = tell if ranks.first() else silent
     noted = {"key": key, **notes.about(resolved, job.model, job.tokenizer, job.accelerator)}
-    with claim(resolved, job.examples, noted, key, name, Path(root), tell) as (path, start):
+    where = (key, name, Path(root), ranks.world(), sharded)
+    with claim(resolved, job.examples, noted, where, tell) as (path, start):
         with Log(path / "metrics.jsonl", tell) as log:
             _work(job, path, start, log, check, sharded, began)
         if ranks.first():
@@ -96,7 +97,7 @@ def train(
 
 def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, sharded: bool, began: float) -> None:
     """Trains, evaluates, writes what follows from the record."""
-    if check and not job.examples.classes:
+    if check and not job.examples.classes and start is None:
         log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
     extra = job.experiments() if check else []
     fit = job.fit(path, log, start, log.written, sharded)
@@ -118,13 +119,20 @@ def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, shard
 
 @contextlib.contextmanager
 def claim(
-    recipe: Recipe, examples: Examples, noted: Mapping[str, Any], key: str, name: str | None, root: Path, tell: Tell
+    recipe: Recipe,
+    examples: Examples,
+    noted: Mapping[str, Any],
+    where: tuple[str, str | None, Path, int, bool],
+    tell: Tell,
 ) -> Iterator[tuple[Path, Path | None]]:
-    """(the run's directory, the checkpoint to go on from): claimed by the first process, known to all."""
+    """(the run's directory, the checkpoint to go on from): claimed by the first process, known to all.
+
+    where  key, name, root, processes, sharded, as `runs.create` takes them
+    """
     mine: list[runs.Claimed] = []
 
     def create() -> tuple[Path, Path | None]:
-        claimed = runs.create(recipe, examples, noted, key, name, root, ranks.world())
+        claimed = runs.create(recipe, examples, noted, *where)
         mine.append(claimed)
         for sentence in claimed.damaged:
             tell({"event": "note", "says": f"{sentence}; the one before it is used"})

@@ -48,6 +48,7 @@ class Checkpoints:
     minutes: float = 10.0
     beside: Callable[[], Mapping[str, int]] = dict
     start: Path | None = None
+    sharded: bool = False
     leaving: bool = False  # a signal has asked for it
     last: float = field(default_factory=time.monotonic)
     costs: list[tuple[float, int]] = field(default_factory=list)  # (seconds, bytes) of each written
@@ -72,22 +73,27 @@ class Checkpoints:
                 sizes["shared.pt"] = _save(shared, partial, None)
             files = {name: size for part in ranks.gather(sizes) for name, size in part.items()}
             if ranks.first():
-                beside = {"format": FORMAT, "step": step, "processes": ranks.world(), **self.beside()}
+                beside = {
+                    "format": FORMAT,
+                    "step": step,
+                    "processes": ranks.world(),
+                    "sharded": self.sharded,
+                    **self.beside(),
+                }
                 _finish(partial, path, {**beside, "files": files})
                 _forget(self.directory)
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # torch tells a full disk in its own way
             shutil.rmtree(partial, ignore_errors=True)
             raise cannot_write(path, error) from None
         self.last = time.monotonic()
         self.costs.append((self.last - began, sum(int(size["bytes"]) for size in files.values())))
 
-    def read(self, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    def read(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(shared, own) of the checkpoint to go on from; the random generators are set as they were."""
         assert self.start is not None
-        near = "cpu" if device.type == "cpu" else device  # a processor is called cpu:0 where several processes train
-        parts = [
-            torch.load(self.start / f"{name}.pt", map_location=where, weights_only=True)
-            for name, where in (("shared", near), (f"rank_{ranks.rank()}", "cpu"))
+        parts = [  # mapped, not read: every process opens it, and of a model in pieces only the first needs it
+            torch.load(self.start / f"{name}.pt", map_location="cpu", mmap=True, weights_only=True)
+            for name in ("shared", f"rank_{ranks.rank()}")
         ]
         _set_generators(parts[1].pop("generators"))
         return parts[0], parts[1]
@@ -115,9 +121,11 @@ class Checkpoints:
 
 def _save(value: Any, directory: Path, rank: int | None) -> dict[str, Any]:
     path = directory / ("shared.pt" if rank is None else f"rank_{rank}.pt")
-    torch.save(value, path)
-    with open(path, "rb") as file:
+    with open(path, "wb") as file:
+        torch.save(value, file)
+        file.flush()
         os.fsync(file.fileno())
+    with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"bytes": path.stat().st_size, "sha256": digest}
 
@@ -127,13 +135,17 @@ def _finish(partial: Path, path: Path, manifest: Mapping[str, Any]) -> None:
         file.write(json.dumps(manifest, indent=1) + "\n")
         file.flush()
         os.fsync(file.fileno())
-    shutil.rmtree(path, ignore_errors=True)  # the same step again, after a resumed run was sent back by a damaged file
+    old = path.with_name(path.name + ".old")
+    if path.exists():  # the same step again: before the validation at the end of an epoch, and after it
+        os.replace(path, old)
     os.replace(partial, path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _forget(directory: Path) -> None:
     """All but the newest two, and what a kill left half-written."""
-    for path in [*sorted(directory.glob("step_????????"))[:-KEPT], *directory.glob("*.partial")]:
+    left = [path for end in ("partial", "old") for path in directory.glob(f"*.{end}")]
+    for path in [*sorted(directory.glob("step_????????"))[:-KEPT], *left]:
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -141,7 +153,7 @@ def _generators() -> dict[str, Any]:
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - somebody else's layers may use it
     return {
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         "python": random.getstate(),
         "numpy": [kind, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest],
     }
@@ -149,8 +161,8 @@ def _generators() -> dict[str, Any]:
 
 def _set_generators(state: Mapping[str, Any]) -> None:
     torch.set_rng_state(state["torch"])
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002

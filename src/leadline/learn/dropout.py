@@ -17,6 +17,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from leadline.learn import packing
+
 LEVELS = 1 << 16
 ATTENTION = "leadline"  # the name under which transformers' models find `attention`
 
@@ -55,23 +57,41 @@ def attention(
     torch's fused attention has no dropout on a processor and falls back to slow steps; what needs more than is done
     here (grouped heads, biases, causal masks that are not given) goes the way it always did.
     """
+    plain = not any(kwargs.get(name) is not None for name in ("position_bias", "softcap", "cache", "sliding_window"))
     causal = is_causal if is_causal is not None else getattr(module, "is_causal", False)
-    plain = not any(
-        value is not None for name, value in kwargs.items() if name in ("position_bias", "softcap", "cache")
-    )
-    if not (dropout and plain and query.device.type == "cpu" and key.shape[1] == query.shape[1]) or (
-        attention_mask is None and causal
-    ):
+    able = plain and query.device.type == "cpu" and key.shape[1] == query.shape[1]
+    packer = packing.active[-1] if packing.active and packing.active[-1].layout is not None else None
+    if not able or (attention_mask is None and causal) or not (dropout or packer):
+        if packer:
+            raise ValueError("this attention cannot be packed")
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, is_causal=is_causal, **kwargs
         )
-    scores = torch.matmul(query * (scaling or query.shape[-1] ** -0.5), key.transpose(2, 3))  # (B, heads, T, T)
-    if attention_mask is not None:
-        blocked = attention_mask.logical_not() if attention_mask.dtype == torch.bool else None
-        lowest = torch.finfo(scores.dtype).min
-        scores = scores + attention_mask if blocked is None else scores.masked_fill_(blocked, lowest)
-    weights = drop(scores.softmax(-1), dropout)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
+    scale = scaling or query.shape[-1] ** -0.5
+
+    def inner(q: Tensor, k: Tensor, v: Tensor, blocked: Tensor | None) -> Tensor:
+        return _attend(q * scale, k, v, blocked, dropout)
+
+    if packer:
+        return packer.attend(query, key, value, inner), None
+    if attention_mask is not None and attention_mask.dtype != torch.bool:
+        return _attend(query * scale, key, value, None, dropout, attention_mask), None
+    return inner(query, key, value, None if attention_mask is None else attention_mask.logical_not()), None
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, blocked: Tensor | None, dropout: float, bias: Tensor | None = None
+) -> Tensor:
+    """query (already scaled), key, value (B, heads, T, d) -> (B, T, heads, d)."""
+    scores = torch.matmul(query, key.transpose(2, 3))  # (B, heads, T, T)
+    if bias is not None:
+        scores = scores + bias
+    if blocked is not None:
+        scores = scores.masked_fill_(blocked, torch.finfo(scores.dtype).min)
+    weights = scores.softmax(-1)
+    if dropout:
+        weights = drop(weights, dropout)
+    return torch.matmul(weights, value).transpose(1, 2).contiguous()
 
 
 AttentionInterface.register(ATTENTION, attention)
@@ -87,7 +107,7 @@ def quick(model: Any, device: torch.device) -> Iterator[None]:
         return
     for module in list(model.modules()):
         for name, child in module.named_children():
-            if type(child) is nn.Dropout:
+            if type(child) is nn.Dropout and "forward" not in vars(child):  # the head's own runs in float32
                 setattr(module, name, Dropout(child.p).train(child.training))
     chosen = getattr(getattr(model, "config", None), "_attn_implementation", None)
     if chosen == "sdpa":

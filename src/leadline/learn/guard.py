@@ -28,7 +28,7 @@ class Guard:
 
     def look(self, rows: np.ndarray, losses: Tensor) -> None:
         """rows, losses (B,)"""
-        self.bad[torch.from_numpy(rows).to(losses.device)] = ~losses.detach().isfinite()
+        self.bad[torch.from_numpy(rows).to(losses.device, non_blocking=True)] = ~losses.detach().isfinite()
 
     def step(self, number: int, *values: Tensor) -> None:
         """Loss and gradient norm of an optimiser step."""

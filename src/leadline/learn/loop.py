@@ -22,12 +22,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.errors import Interrupted
-from leadline.learn import dropout, ranks, sharding
+from leadline.learn import dropout, packing, ranks, sharding
 from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
 from leadline.learn.interpolate import SentenceMix
 from leadline.learn.optimiser import Best, adamw, schedule
+from leadline.learn.packing import Packer
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
 from leadline.learn.tasks.batch import Batch, Row, Task
@@ -83,6 +84,7 @@ class Fit:
     guard: Guard = field(init=False)
     best: Best | None = field(init=False, default=None)
     mixer: SentenceMix | None = field(init=False, default=None)
+    packer: Packer | None = field(init=False, default=None)
 
     def run(self) -> int:
         """Trains and returns the number of optimiser steps. After early stopping the best weights are put back.
@@ -91,14 +93,17 @@ class Fit:
         """
         t = self.training
         torch.manual_seed(t.seed + ranks.rank())  # dropout
-        counts = [len(self._steps(number)) for number in range(t.epochs)]  # declared in advance: the schedule is known
         with contextlib.ExitStack() as around:
             around.enter_context(dropout.quick(self.model, self.accelerator.device))
             around.enter_context(self.clock("other"))
+            self.packer = around.enter_context(packing.packed(self.model, self._some(), self.accelerator.device))
             if self.checkpoints:
                 around.enter_context(self.checkpoints.listening())
+            counts = [len(self._steps(number)) for number in range(t.epochs)]  # in advance: the schedule is known
             self._prepare(counts)
-            start = {"event": "start", "steps": sum(counts), "epochs": t.epochs}
+            if self.mixer:
+                around.callback(self.mixer.close)
+            start = {"event": "start", "steps": sum(counts), "epochs": t.epochs, "packed": self.packer is not None}
             self.tell(start if self.at == (0, 0) else {**start, "event": "resume", "step": self.updates})
             for number in range(self.at[0], t.epochs if not self.stopped else 0):
                 self._whole_epoch(number)
@@ -107,8 +112,6 @@ class Fit:
         if self.best:
             sharding.set_weights(self.model, self.best.weights)
             self.tell({"event": "best", **self.best.found})
-        if self.mixer:
-            self.mixer.close()
         return self.updates
 
     def _prepare(self, counts: Sequence[int]) -> None:
@@ -129,11 +132,21 @@ class Fit:
         if self.checkpoints and self.checkpoints.start:
             self._restore(self.checkpoints)
 
+    def _some(self) -> dict[str, Tensor]:
+        """Model inputs of a few examples of unequal length."""
+        lengths = self.material.lengths[:64]
+        return self._collate(np.unique(np.argsort(lengths, kind="stable")[:: max(1, len(lengths) // 4)])).inputs
+
+    def _forward(self, batch: Batch) -> Any:
+        return self.net(**(self.packer(batch.inputs) if self.packer else batch.inputs))
+
     def _freeze_idle(self) -> None:
         """Parameters that no loss reaches (a pooler that nobody asks) would keep data-parallel training waiting."""
         batch = self._collate(np.array([0]))
         self.model.to(self.accelerator.device)
-        self.task.training_loss(self.model(**batch.inputs), batch).sum().backward()
+        with self.accelerator.autocast():
+            output = self.model(**batch.inputs)
+        self.task.training_loss(output, batch).sum().backward()
         for parameter in self.model.parameters():
             if parameter.grad is None:
                 parameter.requires_grad_(False)
@@ -145,7 +158,8 @@ class Fit:
         t = self.training
         rng = np.random.default_rng([t.seed, number, ORDER_STREAM])
         each = -(-t.batch_size // ranks.world())
-        return steps(self.plan(number), self.material.lengths, t.batch_size, min(t.micro_batch or each, each), rng)
+        lengths = np.ones_like(self.material.lengths) if self.packer else self.material.lengths  # nothing to save
+        return steps(self.plan(number), lengths, t.batch_size, min(t.micro_batch or each, each), rng)
 
     def _whole_epoch(self, number: int) -> None:
         """Trains, records, validates and keeps one epoch."""
@@ -226,7 +240,7 @@ class Fit:
             norm = sharding.whole_tensor(self.accelerator.clip_grad_norm_(self.net.parameters(), limit))
             self.optimizer.step()
             self.optimizer.zero_grad()
-        self._add(steps=torch.ones(()) / ranks.world(), step_loss=loss)
+        self._add(steps=torch.full((), 1 / ranks.world(), device=loss.device), step_loss=loss)
         self.guard.step(self.updates + 1, loss, *([] if self.accelerator.scaler else [norm]))
         return loss, norm
 
@@ -234,10 +248,11 @@ class Fit:
         """sum_i v_i l_i of a micro-batch; of none 0, with a gradient of 0 for every parameter."""
         if not len(micro):
             batch = self._collate(np.array([0]))
-            return self.task.training_loss(self.net(**batch.inputs), batch).nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
+            return self.task.training_loss(self._forward(batch), batch).nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
         losses = self._losses(entries, micro)  # (B,)
         self.guard.look(entries.epoch.rows[micro], losses)
-        return (torch.from_numpy(entries.weights[micro]).to(losses) * losses).sum()
+        v = torch.from_numpy(entries.weights[micro]).to(losses, non_blocking=True)
+        return (v * losses).sum()
 
     @torch.no_grad()
     def _look(self, entries: Entries, step: Step) -> None:
@@ -251,7 +266,7 @@ class Fit:
         epoch, rows, v = entries.epoch, entries.epoch.rows[micro], entries.weights[micro]
         if epoch.partners is None or epoch.lam is None or self.mixer is None:
             batch = self._collate(rows)
-            output = self.net(**batch.inputs)
+            output = self._forward(batch)
             self._observe(rows, v > 0, output, batch)
             if epoch.targets is not None:
                 batch = batch.towards(self._targets(entries, micro))
@@ -260,9 +275,11 @@ class Fit:
         met, where = np.unique(np.concatenate([rows, partners]), return_inverse=True)
         taught = np.concatenate([rows[v * share > 0], partners[v * (1 - share) > 0]])
         batch = self._collate(met)  # each example is encoded once and serves as anchor and as partner
-        self._observe(met, np.isin(met, taught), self.net(**batch.inputs), batch)
-        anchor, partner = (torch.from_numpy(part).to(self.accelerator.device) for part in np.split(where, 2))
-        lam = torch.from_numpy(share).to(self.accelerator.device)
+        self._observe(met, np.isin(met, taught), self._forward(batch), batch)
+        device = self.accelerator.device
+        anchor, partner, lam = (
+            torch.from_numpy(part).to(device, non_blocking=True) for part in (*np.split(where, 2), share)
+        )
         mixed = SequenceClassifierOutput(logits=self.mixer(anchor, partner, lam))
         return self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
 
@@ -368,7 +385,7 @@ class Fit:
             self.checkpoints.write(self.updates, shared, own)
 
     def _restore(self, checkpoints: Checkpoints) -> None:
-        shared, own = checkpoints.read(self.accelerator.device)
+        shared, own = checkpoints.read()
         self.at, self.updates, self.seen = tuple(shared["at"]), shared["updates"], shared["seen"]
         self.stopped, self.began = shared["stopped"], self.began - shared["elapsed"]
         sharding.restore(self.model, self.optimizer, shared)

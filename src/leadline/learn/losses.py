@@ -27,7 +27,7 @@ def cross_entropy(
         s = (1 - label_smoothing) * s + label_smoothing / k
     terms = torch.where(s > 0, -s * log_p, 0.0)  # an absent option has log p = -inf
     if class_weights is not None:
-        terms = terms * class_weights.to(terms)
+        terms = terms * class_weights.to(terms, non_blocking=True)
     if focal_gamma:
         terms = terms * (1 - log_p.exp()).clamp(min=1e-7) ** focal_gamma  # at 0 a root has an infinite gradient
     return terms.sum(-1)

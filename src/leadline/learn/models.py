@@ -193,11 +193,11 @@ def _give_pad_token(model: Any, tokenizer: Any) -> None:
 def max_tokens(model: Any, tokenizer: Any, asked: int) -> int:
     """The recipe's max_length, or less where the model has fewer positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or 0
-    positions = positions if positions > 0 else asked + _first_position(model)  # no limit (XLNet says -1)
-    return int(min(asked, positions - _first_position(model), tokenizer.model_max_length or asked))
+    positions = positions if positions > 0 else asked + first_position(model)  # no limit (XLNet says -1)
+    return int(min(asked, positions - first_position(model), tokenizer.model_max_length or asked))
 
 
-def _first_position(model: nn.Module) -> int:
+def first_position(model: nn.Module) -> int:
     """RoBERTa and its kin number positions from the pad token's id + 1; their position embeddings know that id."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:

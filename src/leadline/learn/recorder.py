@@ -112,8 +112,9 @@ class Recorder:
         new = rows[first]
         self.recorded[new] = True
         self.step[new] = step
-        place = torch.from_numpy(new)
-        chosen = None if first.all() else torch.from_numpy(np.flatnonzero(first))
+        device = outcome.loss.device
+        place = torch.from_numpy(new).to(device, non_blocking=True)
+        chosen = None if first.all() else torch.from_numpy(np.flatnonzero(first)).to(device, non_blocking=True)
         for name, values in outcome.columns().items():
             if name != "logits" or self.keep_logits:
                 exact = name in ("correct", "defined")

@@ -101,6 +101,7 @@ def _write(path: Path, tokens: Tokens) -> None:
     arrays = {**tokens.columns, "ends": tokens.ends}
     lists = {name: pa.LargeListArray.from_arrays([0, len(array)], pa.array(array)) for name, array in arrays.items()}
     table = pa.table(lists)
+    name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         number, name = tempfile.mkstemp(dir=path.parent, suffix=".partial")
@@ -109,7 +110,7 @@ def _write(path: Path, tokens: Tokens) -> None:
         os.replace(name, path)
         _forget_oldest(path.parent)
     except OSError:
-        return
+        Path(name).unlink(missing_ok=True) if name else None
 
 
 def _forget_oldest(folder: Path) -> None:

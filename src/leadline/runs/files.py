@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,33 @@ import polars as pl
 
 from leadline import signals
 from leadline.data.write import write_table
+from leadline.errors import cannot_write
 from leadline.runs.run import Run
 
 
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Where to write: under another name, which becomes `path` at the end; on an error nothing is left."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except (OSError, pl.exceptions.PolarsError) as error:  # polars tells a full disk in its own way
+        raise cannot_write(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def write_parquet(path: Path, table: pl.DataFrame) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    table.write_parquet(partial)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        table.write_parquet(partial)
 
 
 def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:

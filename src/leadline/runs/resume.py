@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def latest(path: Path) -> tuple[Path | None, list[str]]:
     Raises LeadlineError where there are checkpoints and none can be used; nothing is changed then.
     """
     damaged: list[str] = []
-    for checkpoint in sorted((path / "checkpoints").glob("step_????????"), reverse=True):
+    there = [p for p in (path / "checkpoints").glob("step_*") if p.suffix != ".partial"]
+    for checkpoint in sorted(there, reverse=True):
         reason = _damage(path, checkpoint)
         if reason is None:
             return checkpoint, damaged
@@ -38,11 +40,15 @@ def rewind(path: Path, checkpoint: Path) -> None:
     signals.drop_after(path / "signals", manifest["periods"])
     signals.drop_after(path / "signals" / "validation", manifest["validation_periods"])
     os.truncate(path / "metrics.jsonl", manifest["metrics_bytes"])
+    for other in (path / "checkpoints").iterdir():
+        if other.name > checkpoint.name:  # damaged, and of a future that will be another
+            shutil.rmtree(other)
 
 
-def processes(checkpoint: Path) -> int:
-    """How many processes wrote it."""
-    return int(_manifest(checkpoint)["processes"])
+def way(checkpoint: Path) -> tuple[int, bool]:
+    """By how many processes it was written, and whether the model lay in pieces over them."""
+    manifest = _manifest(checkpoint)
+    return int(manifest["processes"]), bool(manifest["sharded"])
 
 
 def _manifest(checkpoint: Path) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -28,9 +30,13 @@ class TextEncoder:
     def sign(self) -> str:
         """Everything besides the texts that decides the token ids: equal signs, equal tokens."""
         tokenizer = self.tokenizer
-        words = tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else f"{os.urandom(16).hex()}"
+        if not tokenizer.is_fast:
+            return os.urandom(16).hex()  # its rules are Python: nothing to compare
+        words = json.loads(tokenizer.backend_tokenizer.to_str())
+        words.update(truncation=None, padding=None)  # set by every call
         kept = {name: value for name, value in sorted(vars(tokenizer).items()) if isinstance(value, str | int | bool)}
-        return f"1 {type(tokenizer).__name__} {kept} {self.max_length} {len(self.columns)} {self._blank} {words}"
+        own = [version("tokenizers"), type(tokenizer).__name__, kept, tokenizer.model_input_names, self._blank]
+        return json.dumps([*own, self.max_length, len(self.columns), words], sort_keys=True, default=str)
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         texts = [[str(row[name]) for row in rows] for name in self.columns]

@@ -1,0 +1,171 @@
+"""Training without padding: the tokens of a batch in one row, for encoders on a processor.
+
+Everything but attention works token by token, so it needs no padding; attention goes sequence by sequence, in groups of
+similar length. What the encoder gives back is laid out in rows again, so pooling and head see what they always saw.
+Steps can then be drawn at random: batches of similar length, the other way to save padding, are batches of similar
+labels wherever length and label go together, and learn less.
+
+Which models can be packed is not guessed: `packer` runs a few examples both ways and compares.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from leadline.learn import models
+
+GROUP = 8  # sequences of similar length whose attention is computed together
+SAME = 1e-4  # float32, between packed and padded logits
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How B sequences of at most T tokens lie in one row of P tokens, the short ones first.
+
+    groups  (b, t) places in the row of each group's tokens, P where there is none, and (b, 1, 1, t) which are none
+    back    (P,) where each token of the row is among the places of all groups
+    order   (B,) the sequences as they lie in the row
+    rows    (B, T) place in the row of every token of the batch; padding points at its sequence's first token
+    """
+
+    groups: list[tuple[Tensor, Tensor | None]]
+    back: Tensor
+    order: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of(cls, lengths: np.ndarray) -> Layout:
+        order = np.argsort(lengths, kind="stable")
+        sizes = lengths[order]
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        groups, kept, passed = [], [], 0
+        for first in range(0, len(order), GROUP):
+            size, start = sizes[first : first + GROUP], starts[first : first + GROUP]
+            column = np.arange(size.max())
+            real = column < size[:, None]  # (b, t)
+            place = np.where(real, start[:, None] + column, sizes.sum())
+            padding = None if real.all() else torch.from_numpy(~real)[:, None, None, :]
+            groups.append((torch.from_numpy(place), padding))
+            kept.append(passed + np.flatnonzero(real))
+            passed += real.size
+        column = np.arange(lengths.max())
+        begins = np.empty_like(starts)
+        begins[order] = starts
+        rows = begins[:, None] + np.where(column < lengths[:, None], column, 0)
+        parts = (np.concatenate(kept), order, rows)
+        return cls(groups, *(torch.from_numpy(part) for part in parts))
+
+    def spread(self, x: Tensor) -> tuple[Tensor, ...]:
+        """x (P, ...) -> (b, t, ...) of every group; 0 where there is no token."""
+        x = torch.cat([x, x.new_zeros(1, *x.shape[1:])])
+        return tuple(x.index_select(0, place.flatten()).view(*place.shape, *x.shape[1:]) for place, _ in self.groups)
+
+    def gather(self, parts: tuple[Tensor, ...]) -> Tensor:
+        """The reverse of `spread`: (b, t, ...) of every group -> (P, ...)."""
+        return torch.cat([part.flatten(0, 1) for part in parts]).index_select(0, self.back)
+
+
+class _Spread(torch.autograd.Function):
+    """What is no token gets no gradient, so the gradient is gathered; torch would add it up, one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layout: Layout) -> tuple[Tensor, ...]:
+        ctx.layout = layout
+        return layout.spread(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return ctx.layout.gather(grads), None
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, layout: Layout, *parts: Tensor) -> Tensor:
+        ctx.layout = layout
+        return layout.gather(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        return None, *ctx.layout.spread(grads[0])
+
+
+class Packer:
+    """Turns the padded inputs of a batch into packed ones; listens at the encoder to undo it."""
+
+    def __init__(self, model: Any, encoder: nn.Module):
+        self.first = models.first_position(model)
+        self.layout: Layout | None = None
+        self.hook = encoder.register_forward_hook(self._unpack)
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """inputs (B, T) with an attention mask, padded on the right -> (1, P) with position ids."""
+        mask = inputs["attention_mask"].bool()
+        lengths = mask.sum(1).numpy()
+        self.layout = Layout.of(lengths)
+        kept = mask[self.layout.order]
+        position = torch.arange(mask.shape[1]).expand(len(mask), -1)[kept] + self.first
+        rows = {name: value[self.layout.order] for name, value in inputs.items() if name != "attention_mask"}
+        return {**{name: value[kept][None] for name, value in rows.items()}, "position_ids": position[None]}
+
+    def _unpack(self, module: nn.Module, given: Any, output: Any) -> Any:
+        if self.layout is None:
+            return output
+        rows, self.layout = self.layout.rows, None
+        hidden = output[0][0].index_select(0, rows.flatten())  # (1, P, H) -> (B T, H)
+        output.last_hidden_state = hidden.view(*rows.shape, -1)
+        return output
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, inner: Any) -> Tensor:
+        """query, key, value (1, heads, P, d) -> (1, P, heads, d); `inner`: attention of (b, heads, t, d) and a mask."""
+        assert self.layout is not None
+        tokens = [_Spread.apply(x[0].transpose(0, 1).contiguous(), self.layout) for x in (query, key, value)]
+        found = [
+            inner(*(x.transpose(1, 2) for x in group), padding)
+            for *group, (_, padding) in zip(*tokens, self.layout.groups, strict=True)
+        ]
+        return _Gather.apply(self.layout, *found)[None]
+
+    def close(self) -> None:
+        self.hook.remove()
+
+
+active: list[Packer] = []  # the packer whose model is being trained; attention asks
+
+
+@contextlib.contextmanager
+def packed(model: Any, inputs: Mapping[str, Tensor], device: torch.device) -> Iterator[Packer | None]:
+    """A packer for this model while it trains, or None where packing is not exact for it. `inputs`: a few examples."""
+    encoder = getattr(getattr(model, "base_model", None), "encoder", None)
+    able = device.type == "cpu" and models.takes_positions(model)
+    if encoder is None or not able or not {"input_ids", "attention_mask"} <= set(inputs) or active:
+        yield None
+        return
+    packer = Packer(model, encoder)
+    active.append(packer)
+    try:
+        yield packer if _same(model, inputs, packer) else None
+    finally:
+        active.remove(packer)
+        packer.close()
+
+
+@torch.no_grad()
+def _same(model: Any, inputs: Mapping[str, Tensor], packer: Packer) -> bool:
+    """Both ways give the same logits. Dropout is off; whatever goes wrong says that this model is not for packing."""
+    was_training = model.training
+    model.eval()
+    try:
+        padded, packed = model(**inputs).logits, model(**packer(inputs)).logits
+        return padded.shape == packed.shape and bool(torch.allclose(padded, packed, atol=SAME))
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError):
+        return False
+    finally:
+        packer.layout = None
+        model.train(was_training)
