@@ -109,6 +109,19 @@ def test_torchrun_with_another_number_is_refused(place):
     assert not (place / "odd").exists()
 
 
+def test_the_reason_of_the_process_that_failed_first_is_told(tmp_path, capfd):
+    from leadline import processes
+
+    (tmp_path / "worker.py").write_text(
+        "import os, sys, time\n"
+        "if os.environ['RANK'] == '1': sys.exit('no room on my disk')\n"
+        "time.sleep(60 if os.environ['RANK'] == '2' else 0.5); sys.exit('connection closed by peer')\n"
+    )
+    assert processes.start([sys.executable, str(tmp_path / "worker.py")], 3) == 1
+    said = capfd.readouterr().err
+    assert "process 1 left first, with status 1:\nno room on my disk" in said
+
+
 def test_pieces_need_several_processes(place):
     answer = train(place, "alone-in-pieces", "--sharded")
     assert answer.returncode == 2 and "--processes 2, or torchrun" in answer.stderr

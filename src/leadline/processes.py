@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any, BinaryIO
 
-PASSED_ON = ("SIGTERM", "SIGINT", "SIGUSR1")
+PASSED_ON = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 GRACE = 60.0  # seconds that the others have to end after one has failed
 
 
@@ -46,14 +46,14 @@ def start(command: Sequence[str], count: int) -> int:
         for rank in range(count):
             place = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said[rank - 1]} if rank else {}
-            workers.append(subprocess.Popen(command, env=place, **quiet))
-        status = _wait(workers)
+            workers.append(subprocess.Popen(command, env=place, start_new_session=True, **quiet))
+        status, culprit = _wait(workers)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if status[0] in (0, -signal.SIGTERM) and any(status):
-        _tell(status, said)
-    return next((abs(code) if code > 0 else 128 - code for code in status if code), 0)
+    if culprit:
+        _tell(culprit, status[culprit], said[culprit - 1])
+    return status[culprit] if status[culprit] >= 0 else 128 - status[culprit]
 
 
 def _free_port() -> int:
@@ -63,21 +63,19 @@ def _free_port() -> int:
 
 
 def _listen(workers: Sequence[subprocess.Popen[bytes]]) -> dict[int, Any]:
-    """Signals go on to the workers. (Ctrl-C at a terminal reaches them by itself: they are of the same group.)"""
+    """Signals go on to the workers. Each is a session of its own, so a terminal's Ctrl-C reaches them once, by us."""
 
     def pass_on(number: int, frame: Any) -> None:
-        if number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
-            return
-        for worker in workers:
-            worker.send_signal(number)
+        for worker in workers:  # a closed terminal asks for a checkpoint like anybody who wants them to end
+            worker.send_signal(signal.SIGTERM if number == getattr(signal, "SIGHUP", None) else number)
 
     numbers = [getattr(signal, name) for name in PASSED_ON if hasattr(signal, name)]
     return {number: signal.signal(number, pass_on) for number in numbers}
 
 
-def _wait(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Exit statuses. When one has failed the others, who would wait for it for ever, are ended."""
-    running = list(workers)
+def _wait(workers: Sequence[subprocess.Popen[bytes]]) -> tuple[list[int], int]:
+    """Exit statuses, and who failed first. The others, who would wait for it for ever, are ended then."""
+    running, culprit = list(workers), 0
     while running:
         for worker in list(running):
             try:
@@ -86,10 +84,11 @@ def _wait(workers: Sequence[subprocess.Popen[bytes]]) -> list[int]:
                 continue
             running.remove(worker)
             if code:
+                culprit = workers.index(worker)
                 _end(running)
                 running = []
                 break
-    return [worker.wait() for worker in workers]
+    return [worker.wait() for worker in workers], culprit
 
 
 def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -101,9 +100,7 @@ def _end(workers: Sequence[subprocess.Popen[bytes]]) -> None:
             worker.kill()
 
 
-def _tell(status: Sequence[int], said: Sequence[BinaryIO]) -> None:
-    for rank, (code, file) in enumerate(zip(status[1:], said, strict=True), start=1):
-        if code:
-            file.seek(0)
-            lines = file.read().decode(errors="replace").strip().splitlines()[-15:]
-            print(f"process {rank} left with status {code}:", *lines, sep="\n", file=sys.stderr)  # noqa: T201
+def _tell(rank: int, code: int, file: BinaryIO) -> None:
+    file.seek(0)
+    lines = file.read().decode(errors="replace").strip().splitlines()[-15:]
+    print(f"process {rank} left first, with status {code}:", *lines, sep="\n", file=sys.stderr)  # noqa: T201
