@@ -53,6 +53,8 @@ def start(command: Sequence[str], count: int) -> int:
             signal.signal(number, handler)
     if culprit:
         _tell(culprit, status[culprit], said[culprit - 1])
+    for file in said:
+        file.close()
     return status[culprit] if status[culprit] >= 0 else 128 - status[culprit]
 
 
