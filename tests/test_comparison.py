@@ -255,7 +255,8 @@ def test_runs_of_one_name_are_grouped_and_tested_over_seeds(tmp_path):
     assert (rows.over, seeds.over) == ("rows", "seeds") and rows.difference.method.startswith("paired bootstrap")
     assert rows.difference.value == near(np.mean(second) - np.mean(first)) == seeds.difference.value
     assert (seeds.difference.p, seeds.difference.low, seeds.difference.n) == (near(want.p), near(want.low), 3)
-    assert seeds.difference.lowest_p == 0.25 and any("with 3 seeds no p below 0.25" in note for note in found.notes)
+    assert seeds.difference.lowest_p == 0.25 and np.isnan(seeds.difference.detectable)
+    assert any("with 3 seeds no p below 0.25 is possible: so few can show nothing" in note for note in found.notes)
     mean = found.means["test"]["accuracy"]
     assert (mean[0]["value"], mean[0]["low"], mean[0]["high"]) == near(evaluate.mean_interval(first))
     assert [m["n"] for m in mean] == [3, 3]
@@ -276,6 +277,40 @@ def test_groups_by_recipe_failed_runs_and_seeds_that_do_not_pair(tmp_path):
     assert seeds[0].difference.p == near(want.p)
     other = make(tmp_path / "other", seed=5, recipe={"model": "minilm"})
     assert len(compare([*a, other], ["aum"]).groups) == 2  # another recipe
+
+
+def test_runs_that_only_seem_to_be_seeds_are_not_averaged(tmp_path):
+    def run(name, seed, **recipe):
+        return make(tmp_path / name, seed=seed, recipe={"training": {"seed": seed, "epochs": 3}} | recipe)
+
+    paths = {seed: str(tmp_path / f"base-s{seed}") for seed in (1, 2)}
+    same = [run(f"x-s{s}", s, base={"run": paths[s]}, data={"train": "a.csv", "seed": s},
+                model=f"{paths[s]}/model") for s in (1, 2)]  # fmt: skip
+    found = compare(same, ["aum"])
+    assert [(g.name, g.seeds) for g in found.groups] == [("x", [1, 2])] and not any(
+        "differ in" in n for n in found.notes
+    )
+    y = [run("y-s1", 1), run("y-s2", 2), run("y-s3", 3, loss={"label_smoothing": 0.1}), run("y-s4", 14, model="minilm")]
+    y += [run("y-s5", 15, model="minilm")]
+    found = compare(y, ["aum"], metrics=["accuracy"])
+    assert [(g.name, g.runs, g.seeds) for g in found.groups] == [
+        ("y (1)", [0, 1], [1, 2]), ("y-s3", [2], [3]), ("y (3)", [3, 4], [14, 15])]  # fmt: skip
+    odd = [note for note in found.notes if "is not taken for another seed" in note]
+    assert odd == [
+        "y-s3 is not taken for another seed of y-s1: they differ in loss.label_smoothing",
+        "y-s4 is not taken for another seed of y-s1: they differ in model",
+    ]
+
+
+def test_a_run_without_texts_is_joined_by_id_and_label_and_it_is_said(tmp_path):
+    a, b = make(tmp_path / "a"), make(tmp_path / "b", seed=1, signals=False)
+    examples = replace(b.examples, table=b.examples.table.drop("text"), inputs=())
+    with_hashes(examples).write(b.path / "examples.parquet")
+    found = compare([a, Run(b.path)], ["aum"])
+    assert (
+        "joined by id and label alone, as there are no texts in b" in found.notes and found.shared["train"]["n"] == 20
+    )
+    assert not any("no texts" in note for note in compare([a, make(tmp_path / "c", seed=2)], ["aum"]).notes)
 
 
 def test_one_run_against_several_seeds_and_one_name_in_two_directories(tmp_path):

@@ -18,7 +18,7 @@ import leadline
 from leadline import recipe as recipes
 from leadline.errors import InputError
 from leadline.integrations import arguments
-from leadline.integrations.trainer import encode
+from leadline.integrations.trainer import PASSED_OVER, encode
 from leadline.integrations.transformers import Trainer, record
 from leadline.learn import models
 from tiny_models import FAMILIES, checkpoint, sentences
@@ -228,6 +228,25 @@ class Within(TrainerCallback):
 class OwnLoss(Trainer):
     def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
         return super().compute_loss(*args, **kwargs)
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_methods_that_the_loop_never_calls_are_refused(tmp_path: Path, name: str) -> None:
+    own = type("Own", (Trainer,), {name: lambda self, *args, **kwargs: None})
+    with pytest.raises(InputError, match=f"never calls Own.{name}; use transformers.Trainer with record"):
+        trainer(tmp_path, kind=own)
+
+
+def test_a_log_of_your_own_is_called(tmp_path: Path) -> None:
+    told = []
+
+    class Own(Trainer):
+        def log(self, logs: Any, *args: Any, **kwargs: Any) -> None:
+            told.append(logs)
+            super().log(logs, *args, **kwargs)
+
+    trainer(tmp_path, kind=Own, logging_strategy="epoch").train()
+    assert len([logs for logs in told if "loss" in logs]) == 2
 
 
 def test_parts_that_the_loop_would_pass_over_are_refused(tmp_path: Path) -> None:

@@ -82,6 +82,32 @@ def test_logits_are_those_of_a_loop_by_hand(tmp_path: Path) -> None:
     )
 
 
+class OutOfMemory(transformers.Trainer):
+    """Its memory ends in the first backward after `left` steps, once."""
+
+    left = 10**6
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Any:
+        loss = super().training_step(*args, **kwargs)
+        self.left -= 1
+        if self.left == -1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB.")
+        return loss
+
+
+@pytest.mark.parametrize("steps", [2, 8], ids=["first-epoch", "second-epoch"])
+def test_an_attempt_that_memory_ended_leaves_no_period(tmp_path: Path, steps: int) -> None:
+    found = trainer(tmp_path, kind=OutOfMemory, auto_find_batch_size=True)
+    record(found, to=tmp_path / "run")
+    found.train()
+    found.left = steps  # the epochs of an earlier call stay
+    found.train()
+    assert found._train_batch_size < 4
+    run = leadline.open(tmp_path / "run")
+    complete(run, epochs=4)
+    assert [len(np.unique(period.step)) for period in run.signals.periods] == [6, 6, 7, 7]
+
+
 def test_with_accumulation(tmp_path: Path) -> None:
     """One update for two batches; the sixth batch of an epoch is alone with its row."""
     net = model()

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -116,6 +116,13 @@ def test_over_seeds_pairs_what_it_can_and_says_what_it_did():
         evaluate.over_seeds(table, "bas")
 
 
+def test_nothing_is_detectable_with_too_few_seeds():
+    d = np.array([0.01, 0.03, 0.02, 0.04, 0.025, 0.015])
+    five, six = (evaluate.sign_flips(np.zeros(n), d[:n]) for n in (5, 6))
+    assert five.lowest_p == 1 / 16 and np.isnan(five.detectable)
+    assert six.lowest_p == 1 / 32 and six.detectable == near(evaluate.detectable_mean(d.std(ddof=1), 6))
+
+
 def test_equal_runs_do_not_differ():
     got = evaluate.sign_flips([0.5, 0.6], [0.5, 0.6])
     assert (got.value, got.low, got.high, got.p) == (0, 0, 0, 1)
@@ -218,6 +225,7 @@ def test_paired_bootstrap_by_brute_force():
 
 
 @given(st.integers(0, 10**6), st.floats(0, 2), st.integers(30, 80))
+@example(3297, 0.0, 30)  # an end of an interval at 0 but for rounding
 @settings(max_examples=25, deadline=None)
 def test_interval_and_p_agree_and_turn_with_the_models(seed, gain, n):
     y, a, b = two_models(n, seed, gain=gain)

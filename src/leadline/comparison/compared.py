@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from leadline.comparison.groups import Group, distinct, grouped
-from leadline.comparison.shared import Answers, answers, shared_training
+from leadline.comparison.shared import Answers, answers, shared_training, without_inputs
 from leadline.comparison.tested import Test, comparable, tests
 from leadline.errors import InputError, all_at_once, nearest
 from leadline.evaluate import corrected, find_metric, mean_interval, rank_agreement
@@ -75,6 +75,7 @@ def compare(
     test rows (validation, where no run has a test set), only between runs that answered the very same rows; a note says
     where they did not. Runs that differ in the seed only form one group, unless all do. Every group is tested against
     `against` (a run or group; default: the first), or every two with `all_pairs`; p-values are corrected for all tests.
+    A run called like a seed of another whose recipe differs in more is no seed of it; a note says in what.
     metrics: those to test, default accuracy and macro F1, for a regression RMSE, MAE and Pearson's r.
     """
     if not runs:
@@ -87,7 +88,8 @@ def compare(
         table = _columns(runs[0], names, np.arange(len(runs[0].train)), notes)
         return Comparison(titles, [_agreed(f"within {runs[0].name}", table)], _results(runs), notes)
     agreements, shared = _agreements(runs, titles, names, labels, notes)
-    groups = grouped(runs, titles)
+    groups, odd = grouped(runs, titles)
+    notes += odd
     means = _means(groups, _results(runs)) if len(groups) < len(runs) else {}
     opposed = groups if len(groups) > 1 else [Group(t, [i], groups[0].seeds[i : i + 1]) for i, t in enumerate(titles)]
     pairs = list(combinations(opposed, 2)) if all_pairs else _pairs(opposed, titles, against)
@@ -112,6 +114,9 @@ def _agreements(
 ) -> tuple[list[Agreed], dict[str, Any]]:
     rows = shared_training(runs, labels)
     n = len(rows[0])
+    textless = [title for title, run in zip(titles, runs, strict=True) if without_inputs(run)]
+    if textless:
+        notes.append(f"joined by id and label alone, as there are no texts in {', '.join(textless)}")
     others = {title: len(run.train) - n for title, run in zip(titles, runs, strict=True)}
     shared = {"train": {"n": n, "only": others}}
     if any(others.values()):
@@ -222,7 +227,10 @@ def _remarks(found: Sequence[Test], split: str) -> list[str]:
         )
     seeds = [test.difference for test in found if test.over == "seeds"]
     for n, lowest in sorted({(d.n, d.lowest_p) for d in seeds if d.lowest_p > 0.05}):
-        remarks.append(f"with {n} seeds no p below {lowest:.3g} is possible; paired, at least 6 seeds are needed")
+        remarks.append(
+            f"with {n} seeds no p below {lowest:.3g} is possible: so few can show nothing, whatever the difference; "
+            "paired, at least 6 are needed"
+        )
     if rows and not seeds:
         remarks.append(
             "one seed of each: the tests say how these trained models do on other rows, not how others would"

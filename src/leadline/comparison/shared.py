@@ -16,13 +16,19 @@ from leadline.runs import Run
 def shared_training(runs: Sequence[Run], labels: str) -> list[np.ndarray]:
     """For each run the rows (n,) of the training examples that all have, in the order of the first run.
 
-    InputError where one of them has other inputs in another run, or another label unless `labels="ignore"`.
+    InputError where one of them has other inputs in another run, or another label unless `labels="ignore"`. Of runs
+    `without_inputs` id and label decide alone.
     """
     everywhere = set.intersection(*(set(run.train.ids) for run in runs))
     first = runs[0].train
     rows = np.flatnonzero([name in everywhere for name in first.ids])
     common = replace(first, table=first.table[rows])
     return [rows, *(join(common, run.train, labels, where=str(run.path)) for run in runs[1:])]
+
+
+def without_inputs(run: Run) -> bool:
+    """It holds no inputs (an import without texts), so nobody can say whether they are those of another run."""
+    return run.train.table["_input_hash"].null_count() == len(run.train) > 0
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def _from_draws(
     tie = TIE * max(1.0, abs(value)) if np.isfinite(find_metric(name).range).all() else TIE * abs(value)
     p = (1 + int((error >= abs(value) - tie).sum())) / (len(error) + 1)
     half = error[min(len(error), int(np.ceil(level * (len(error) + 1) - 1e-9))) - 1]
+    half = abs(value) if abs(half - abs(value)) <= tie else half  # as p counts them: 0 is then an end of the interval
     low, high = find_metric(name).range
     span = high - low
     lowest = max(floor, 1 / (len(error) + 1))

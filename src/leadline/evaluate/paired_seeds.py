@@ -18,7 +18,7 @@ from leadline.errors import InputError, nearest
 from leadline.evaluate.checks import numbers, same_length
 from leadline.evaluate.intervals import mean_interval
 from leadline.evaluate.paired import Difference, corrected
-from leadline.evaluate.paired_power import detectable_mean
+from leadline.evaluate.paired_power import LEVEL, detectable_mean
 
 EXACT = 20_000  # arrangements up to which all are counted
 REPEATS = 9_999  # random ones beyond that; with the observed one 10,000
@@ -47,7 +47,8 @@ def sign_flips(first: ArrayLike, second: ArrayLike, level: float = 0.95, seed: i
     If the two trials do not differ, each difference is as likely with the other sign (Fisher 1935): p is the share of
     the 2^S sign patterns whose mean is at least as far from 0; all of them up to S = 14, else 9,999 random ones, the
     observed one counted with them. Interval and p are of two methods: with few seeds the interval may leave out 0
-    while p cannot be small; then the seeds are too few to tell without the assumption of a normal distribution.
+    while p cannot be small; then the seeds are too few to tell without the assumption of a normal distribution, and
+    `detectable` is NaN.
     """
     a, b = numbers(first, "first"), numbers(second, "second")
     same_length(a, b, "first and second")
@@ -56,9 +57,10 @@ def sign_flips(first: ArrayLike, second: ArrayLike, level: float = 0.95, seed: i
     exact = 2 ** len(d) <= EXACT
     signs = np.array(list(product((1, -1), repeat=len(d)))) if exact else _random_signs(len(d), seed)
     p = _share(np.abs(signs @ d), abs(d.sum()), np.abs(d).sum(), exact)
-    detectable = detectable_mean(float(d.std(ddof=1)), len(d)) if len(d) > 1 else np.nan
+    lowest = _lowest(2 ** (len(d) - 1), exact)
+    detectable = detectable_mean(float(d.std(ddof=1)), len(d)) if lowest <= LEVEL else np.nan
     method = "sign flips over seeds, " + ("exact" if exact else f"{REPEATS:,} random")
-    return Difference(value, low, high, p, len(d), method, _lowest(2 ** (len(d) - 1), exact), detectable=detectable)
+    return Difference(value, low, high, p, len(d), method, lowest, detectable=detectable)
 
 
 def relabelling(first: ArrayLike, second: ArrayLike, level: float = 0.95, seed: int = 0) -> Difference:

@@ -25,7 +25,7 @@ from leadline.learn.recorder import Recorder
 
 
 class Observer(TrainerCallback):
-    """Stands in front of four methods of one Trainer object, and hears of the ends of its epochs."""
+    """Stands in front of five methods of one Trainer object, and hears of the ends of its epochs."""
 
     def __init__(self, trainer: transformers.Trainer, rows: Rows, to: Path):
         self.trainer = trainer
@@ -33,14 +33,19 @@ class Observer(TrainerCallback):
         self.to = to
         self.recorder: Recorder | None = None
         self.met: np.ndarray | None = None  # rows of the step under way that are not logged yet
+        self.before: int | None = None  # periods when the loop of this call of train() was entered; None: not yet
 
     def attach(self) -> None:
-        for name in ("_inner_training_loop", "_get_dataloader", "training_step", "compute_loss"):
+        for name in ("train", "_inner_training_loop", "_get_dataloader", "training_step", "compute_loss"):
             own = getattr(self, name.lstrip("_"))
             setattr(self.trainer, name, functools.partial(own, getattr(self.trainer, name)))
         self.trainer.add_callback(self)
 
     # --- in front of the Trainer's methods; `inner` is the method ---------------------------------------------------
+
+    def train(self, inner: Any, *args: Any, **kwargs: Any) -> Any:
+        self.before = None
+        return inner(*args, **kwargs)
 
     def inner_training_loop(
         self,
@@ -57,6 +62,10 @@ class Observer(TrainerCallback):
             self._go_on(Path(resume_from_checkpoint))
         elif self.recorder is None:
             self.recorder = self.rows.recorder(self.to)
+        elif self.before is not None:
+            self._begin_again(self.before)
+        assert self.recorder is not None
+        self.before = self.recorder.periods
         return inner(
             batch_size=batch_size, args=args, resume_from_checkpoint=resume_from_checkpoint, trial=trial, **rest
         )
@@ -145,6 +154,16 @@ class Observer(TrainerCallback):
         assert self.recorder is not None
         if any(ranks.gather(bool(self.recorder.recorded.any()))):
             self.recorder.end_epoch()
+
+    def _begin_again(self, periods: int) -> None:
+        """`auto_find_batch_size` enters the loop anew when memory was short: what the attempt has logged is dropped."""
+        assert self.recorder is not None
+        nothing = torch.zeros(self.recorder.n, dtype=torch.bool)
+        steps = torch.zeros(self.recorder.n, dtype=torch.int32)
+        blank = {"periods": periods, "recorded": nothing, "trained": nothing.clone(), "step": steps, "columns": {}}
+        self.recorder.restore(blank, self.trainer.args.device)
+        if ranks.first():
+            signals.drop_after(self.recorder.to, periods)
 
     def _go_on(self, checkpoint: Path) -> None:
         """The record as it was when the Trainer's checkpoint was made; later periods are dropped."""

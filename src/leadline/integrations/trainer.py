@@ -36,6 +36,14 @@ INPUTS = ("input_ids", "token_type_ids")  # what is padded through the tokenizer
 UNHEARD = ("on_step_begin", "on_substep_end", "on_pre_optimizer_step", "on_optimizer_step")  # ours tells whole steps
 
 
+PASSED_OVER = (  # what transformers' loop calls in a step or before the first, and ours does not
+    "get_train_dataloader", "_get_train_sampler", "_get_dataloader", "get_batch_samples", "create_optimizer",
+    "create_scheduler", "create_optimizer_and_scheduler", "get_decay_parameter_names", "get_optimizer_cls_and_kwargs",
+    "_prepare_inputs", "compute_loss_context_manager", "autocast_smart_context_manager", "_clip_grad_norm",
+    "_run_epoch", "floating_point_ops",
+)  # fmt: skip
+
+
 class _Stopped(Exception):
     """A callback has asked to end the training."""
 
@@ -49,7 +57,8 @@ class Trainer(transformers.Trainer):
 
     to, ids, texts, labels, classes  as in `record`; without `to` nothing is recorded
     Whatever the loop cannot honour is refused by name when the Trainer is made: TrainingArguments (`arguments.py` has
-    the table), collators other than padding, losses and optimisers of your own, callbacks within a step, resuming.
+    the table), collators other than padding, losses, optimisers, schedules and data loaders of your own, callbacks
+    within a step, resuming. The loss is cross-entropy of the logits; one that the model computes itself is not used.
     """
 
     def __init__(
@@ -76,6 +85,12 @@ class Trainer(transformers.Trainer):
             raise InputError("leadline's Trainer has a loss of its own; use transformers.Trainer with record()")
         if kind.training_step is not transformers.Trainer.training_step:
             raise InputError("leadline's Trainer makes its own steps; use transformers.Trainer with record()")
+        own = [name for name in PASSED_OVER if getattr(kind, name) is not getattr(transformers.Trainer, name)]
+        if own:
+            raise InputError(
+                f"leadline's Trainer never calls {kind.__name__}.{', '.join(own)}; "
+                "use transformers.Trainer with record()"
+            )
         if self.optimizer is not None or self.lr_scheduler is not None or self.optimizer_cls_and_kwargs is not None:
             raise InputError("leadline's Trainer makes its own optimiser; use transformers.Trainer with record()")
         padding = (DataCollatorWithPadding, DefaultDataCollator)
