@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -99,6 +101,47 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(place, options):
     answer = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert answer.returncode == 0 and "going on after step" in answer.stderr, answer.stderr
     assert differences(place / whole, place / name) == []
+
+
+ALIVE = """
+import os, pathlib, sys, time
+pathlib.Path(sys.argv[1], os.environ["RANK"]).write_text(str(os.getpid()))
+while True:
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux is asked for it")
+def test_the_processes_go_with_a_launcher_that_is_killed(tmp_path):
+    child = [sys.executable, "-S", "-c", ALIVE, str(tmp_path)]
+    code = f"from leadline import processes; processes.start({child!r}, 2)"
+    launcher = subprocess.Popen([sys.executable, "-c", code])
+    until(lambda: all((tmp_path / rank).exists() and (tmp_path / rank).read_text() for rank in "01"))
+    workers = [int((tmp_path / rank).read_text()) for rank in "01"]
+    try:
+        assert all(alive(worker) for worker in workers)
+        launcher.kill()
+        launcher.wait()
+        until(lambda: not any(alive(worker) for worker in workers))
+    finally:
+        for process in (*filter(alive, workers), launcher.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def until(true, seconds=60):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def alive(process):
+    """It runs; one that has ended and that nobody has asked for its status does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_torchrun_with_another_number_is_refused(place):

@@ -6,16 +6,19 @@ together, and the threads are shared out. On several machines torchrun starts `p
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+OF_ALL = (2, 130)  # a mistake of the user, an interruption: every process leaves so, and the first has said why
 GRACE = 60.0  # seconds that the others have to end after one has failed
 
 
@@ -46,16 +49,34 @@ def start(command: Sequence[str], count: int) -> int:
         for rank in range(count):
             place = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said[rank - 1]} if rank else {}
-            workers.append(subprocess.Popen(command, env=place, start_new_session=True, **quiet))
+            end = _ends_with(os.getpid())
+            workers.append(subprocess.Popen(command, env=place, start_new_session=True, preexec_fn=end, **quiet))
         status, culprit = _wait(workers)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if culprit:
+    if culprit and not (status[culprit] == status[0] and status[0] in OF_ALL):
         _tell(culprit, status[culprit], said[culprit - 1])
     for file in said:
         file.close()
     return status[culprit] if status[culprit] >= 0 else 128 - status[culprit]
+
+
+def _ends_with(launcher: int) -> Callable[[], None] | None:
+    """What a new process does first so that Linux kills it when its launcher, us, is killed; elsewhere nothing.
+
+    Left alone it would train on, and hold the lock of a run that nobody waits for.
+    """
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl  # found before the fork: afterwards as little as possible may happen
+
+    def first() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != launcher:  # killed before we could ask
+            os._exit(128 + signal.SIGKILL)
+
+    return first
 
 
 def _free_port() -> int:
