@@ -435,6 +435,8 @@ def test_the_key_of_a_local_model_holds_its_weights(place):
     with_folder = Keys().of(recipe("tiny"))
     shutil.rmtree("tiny")
     assert Keys().of(recipe("tiny")) == with_folder
+    shutil.copytree("my/own/model", "elsewhere")
+    assert Keys().of(recipe("./elsewhere")) == Keys().of(recipe("my/own/model"))
 
 
 def test_the_signals_of_a_base_are_in_the_key_and_not_where_it_lies(place, monkeypatch):
@@ -566,6 +568,58 @@ def test_a_file_is_run_and_a_verb_is_a_verb(place, trainer, leadline):
         "base-s0": "there", "after-s0": "there", "base-s1": "finished", "after-s1": "finished"}  # fmt: skip
 
 
+def test_a_dry_run_checks_and_chooses_as_the_real_thing(place, trainer, leadline):
+    loaded = sweep.load(definition(trials=TWO))
+    trainer(loaded)
+    sweep.run(loaded, only="base-s0")
+    Path("s.yaml").write_text(yaml.safe_dump(definition(name="second", trials=TWO)))
+    dry = ("sweep", "s.yaml", "--dry-run", "--json")
+    told = json.loads(leadline(*dry, "--only", "after-s0", "--found", "runs")[1])["trials"]
+    assert [(t["trial"], t["seed"], t["state"]) for t in told] == [("base", 0, "found"), ("after", 0, "new")]
+    assert told[0]["done"] == "runs/try/base-s0" and not Path("runs/second").exists()
+    status, _, err = leadline(*dry, "--on", "cloud")
+    assert status == 2 and "no such backend" in err
+    status, _, err = leadline(*dry, "--found", "nowhere")
+    assert status == 2 and "--found nowhere" in err
+    Path("t.csv").unlink()
+    status, _, err = leadline(*dry)
+    assert status == 2 and "t.csv: No such file" in err
+
+
+def test_what_is_there_is_never_left_behind(place, trainer):
+    loaded = sweep.load(definition(trials=TWO))
+    trainer(loaded)
+    sweep.run(loaded)
+    fewer = sweep.load(definition(trials=TWO, seeds=[0]))
+    with pytest.raises(InputError, match=r"runs/try: runs lie there that this definition lacks \(base-s1, after-s1\)"):
+        sweep.run(fewer)
+    for title in ("base-s1", "after-s1"):
+        shutil.rmtree(loaded.trial(title).path)
+    assert set(sweep.run(fewer).values()) == {"there"}
+    ordinary = sweep.load(definition(name="base-s0"), root="runs/try")
+    with pytest.raises(InputError, match="runs/try/base-s0: an ordinary run, not a sweep"):
+        sweep.run(ordinary)
+
+
+def test_a_sweep_is_known_from_inside_and_through_a_link(place, trainer, leadline, monkeypatch):
+    loaded = sweep.load(definition(trials=TWO))
+    trainer(loaded)
+    sweep.run(loaded)
+    Path("link").symlink_to("runs/try")
+    monkeypatch.setattr(launch, "train_command", lambda *_: ("/bin/sh", "-c", "exit 1"))
+    assert set(sweep.run(sweep.load("link")).values()) == {"there"}
+    assert (sweep.load("link").name, sweep.load("link").path) == ("try", Path("link"))
+    monkeypatch.chdir("runs/try")
+    status, out, _ = leadline("sweep", "status", ".")
+    assert status == 0 and out.startswith("try: 4 trials") and "4 finished" in out
+
+
+def test_what_comes_later_says_so(place, leadline):
+    for verb in ("script", "data"):
+        status, _, err = leadline("sweep", verb, "x")
+        assert status == 2 and err.count("\n") == 1 and "comes with a later version" in err
+
+
 def test_the_summary_is_printed(measured, leadline):
     status, out, _ = leadline("sweep", "summary", measured.path)
     assert status == 0 and "minus base [95 %]" in out and "examples/s" in out and "17 of 18" in out
@@ -662,7 +716,10 @@ def test_more_seeds_add_to_a_sweep_and_another_recipe_takes_the_next_name(place)
     for trial in first.trials:
         make_run(trial)
     (first.path / "sweep.yaml").write_text(yaml.safe_dump(dict(first.document)))
-    assert sweep.over(recipe, 5).path == first.path
+    assert sweep.over(recipe, 5).path == first.path and len(sweep.over(recipe, 1)) == 2
+    later = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": 5})})
+    assert [t.seed for t in sweep.over(later, 2).trials] == [0, 1, 5, 6]  # those that are there stay
+    assert [t.seed for t in sweep.over(later, 1, "a-tiny-seeds").trials] == [5]  # of another name: none of ours
     other = recipes.load({"data": {"train": "a.csv"}, "model": "tiny", "training": {"epochs": 1, "seed": 4}})
     assert sweep.over(other, 2).path == Path("runs/a-tiny-seeds-2") and sweep.over(other, 2).trials[0].seed == 4
     Path("a.csv").write_text("text,label\nother,data\n")

@@ -73,7 +73,7 @@ def run(
     """
     loaded = _load(file, root)
     if dry_run:
-        return _print_trials(loaded, only, json)
+        return _print_planned(loaded, only, on, found, json)
     if on == "local" and loaded.document.get("requests"):
         say("requests: not used on this machine")
     states = _run(loaded, only or "", jobs, on, found)
@@ -150,6 +150,24 @@ def summary(
         print_summary(found)
 
 
+def _later(what: str) -> None:
+    from leadline.errors import InputError
+
+    raise InputError(f"leadline sweep {what}: comes with a later version; `leadline sweep --help` has what there is")
+
+
+@app.command(hidden=True)
+def script(place: Place) -> None:
+    """Scripts for a cluster: comes with a later version."""
+    _later(f"script {place}")
+
+
+@app.command(hidden=True)
+def data(file: Place) -> None:
+    """The data of a sweep alone: comes with a later version."""
+    _later(f"data {file}")
+
+
 def train_seeds(
     recipe: Recipe,
     count: int,
@@ -164,7 +182,7 @@ def train_seeds(
     from leadline import sweep as sweeps
 
     loaded = sweeps.over(recipe, count, name, root)
-    say(f"seeds {loaded.trials[0].seed} to {loaded.trials[-1].seed} in {loaded.path}")
+    say(f"seeds {', '.join(str(trial.seed) for trial in loaded.trials)} in {loaded.path}")
     states = _run(loaded, "", jobs, "local", None, arguments, processes)
     if any(state in ("finished", "there") for state in states.values()):
         found = sweeps.summary(loaded)
@@ -273,7 +291,23 @@ def _print_trials(loaded: Sweep, only: str | None, json: bool) -> None:
     from leadline import sweep as sweeps
 
     keys = sweeps.Keys()
-    rows = [_told(loaded, trial, keys) for trial in sweeps.choose(loaded, only or ())]
+    _print_rows(loaded, [_told(loaded, trial, keys) for trial in sweeps.choose(loaded, only or ())], json)
+
+
+def _print_planned(loaded: Sweep, only: str | None, on: str, found: Path | None, json: bool) -> None:
+    """What `run` would do: the same checks, the same choice; `found` is what it would take from elsewhere."""
+    from leadline import sweep as sweeps
+
+    chosen, elsewhere, keys = sweeps.planned(loaded, only or (), on, found)
+    rows = []
+    for trial in sorted(chosen, key=lambda trial: trial.index):
+        row = _told(loaded, trial, keys)
+        there = elsewhere.find(trial.recipe, keys) if row["state"] == "new" else None
+        rows.append(row | ({"state": "found", "done": str(there)} if there is not None else {}))
+    _print_rows(loaded, rows, json)
+
+
+def _print_rows(loaded: Sweep, rows: list[dict[str, Any]], json: bool) -> None:
     if json:
         print_json({"sweep": loaded.name, "path": str(loaded.path), "trials": rows})
         return

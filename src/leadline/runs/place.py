@@ -50,11 +50,13 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     sha256: of a file; whoever asks for many keys may remember the answers.
     """
     content = {split: source["sha256"] for split, source in examples.sources.items()}
-    stand_on = [*model_files(recipe.model_name), *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
-    keys = recipe.to_dict()
+    keys, model = recipe.to_dict(), model_files(recipe.model_name)
+    stand_on = [*model, *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
     if base is not None and (base.path / "signals").is_dir():
         keys["base"].pop("run")  # where it lies is nothing; its signals are in the key
+    if model:  # likewise
+        keys["model"] = {**(keys["model"] if isinstance(keys["model"], dict) else {}), "name": [p.name for p in model]}
     digest = hashlib.sha256(json.dumps([keys, content], sort_keys=True).encode())
     for path in stand_on:
         digest.update(bytes.fromhex(sha256(path)))
@@ -62,11 +64,14 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
 
 
 def model_files(name: str) -> list[Path]:
-    """The weights and the configuration of a model that is a local directory; nothing for any other."""
+    """Weights, configuration and tokenizer of a model that is a local directory; nothing for any other."""
     folder = Path(name)
     if name in ("tiny", "minilm") or not folder.is_dir():
         return []
-    return sorted({*folder.glob("*.safetensors"), *folder.glob("*.bin"), *folder.glob("config.json")})
+    return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)})
+
+
+MODEL_FILES = ("*.safetensors", "*.bin", "config.json", "adapter_config.json", "tokenizer.json", "vocab.*", "*.model")
 
 
 def place(recipe: Recipe, run_key: str, name: str | None, root: Path) -> tuple[Path, State]:

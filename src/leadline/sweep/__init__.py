@@ -11,7 +11,7 @@ from leadline.sweep.definition import DEFINITION, Sweep, Trial, load
 from leadline.sweep.seeds import over
 from leadline.sweep.state import Keys, log_file, opened, state
 from leadline.sweep.tables import Summary, summary
-from leadline.sweep.work import choose, run
+from leadline.sweep.work import choose, planned, run
 
 __all__ = [
     "DEFINITION",
@@ -24,6 +24,7 @@ __all__ = [
     "log_file",
     "opened",
     "over",
+    "planned",
     "run",
     "state",
     "summary",

@@ -113,7 +113,7 @@ def load(source: str | Path | Mapping[str, Any], root: str | Path = "runs") -> S
     else:
         file = Path(source)
         if file.is_dir():
-            root, file = file.parent, file / DEFINITION
+            file = file / DEFINITION
         where, document, beside = str(file), _read(file), file.parent
         stem = beside.resolve().name if file.name == DEFINITION else file.stem
         if Path(source).is_dir():
@@ -124,9 +124,17 @@ def load(source: str | Path | Mapping[str, Any], root: str | Path = "runs") -> S
     name = definition.name or stem
     if not SAFE.match(name):
         raise InputError(f"{where}: `name`: a sweep needs a name of letters, digits and _.-, not `{name}`")
-    path = Path(root) / name
+    path = Path(root) / name if isinstance(source, Mapping) or not Path(source).is_dir() else Path(source)
     trials = _expanded(definition, path, where)
     return Sweep(name, path, trials, {**definition.model_dump(exclude_none=True), "name": name})
+
+
+def kept(sweep: Sweep) -> Sweep | None:
+    """As it was last run, by the definition that its directory keeps; None where that is missing or damaged."""
+    try:
+        return load(sweep.path) if (sweep.path / DEFINITION).is_file() else None
+    except InputError:
+        return None  # of another version perhaps: never taken for ours
 
 
 class Yaml(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -14,7 +14,7 @@ import yaml
 from leadline import launch, runs
 from leadline.errors import InputError, all_at_once, nearest
 from leadline.launch import Tell, Work
-from leadline.sweep.definition import DEFINITION, Sweep, Trial
+from leadline.sweep.definition import DEFINITION, Sweep, Trial, kept
 from leadline.sweep.state import Elsewhere, Keys, finished, holds, log_file, noted, opened, recipe_file
 
 Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -44,14 +44,26 @@ def run(
     A trial whose finished run is there already ("there") is not started. Raises InputError before anything runs: data
     that are missing, a trial's directory that holds another run.
     """
-    start, chosen, keys = launch.backend(on), with_needs(sweep, choose(sweep, only)), Keys()
-    elsewhere = Elsewhere.below(Path(found)) if found is not None else Elsewhere({})
-    _refuse(sweep, chosen, keys)
+    chosen, elsewhere, keys = planned(sweep, only, on, found)
     sweep.path.mkdir(parents=True, exist_ok=True)
     runs.write_text(sweep.path / DEFINITION, _yaml(sweep.document))
     further = [*arguments, *(["--processes", str(processes)] if processes > 1 else [])]
     works = [replace(_work(sweep, trial, keys, elsewhere, further), processes=processes) for trial in chosen]
-    return start(works, jobs, tell)
+    return launch.backend(on)(works, jobs, tell)
+
+
+def planned(
+    sweep: Sweep, only: str | Sequence[str] = (), on: str = "local", found: str | Path | None = None
+) -> tuple[list[Trial], Elsewhere, Keys]:
+    """The trials that `run` would look at, each after what it needs, and what it could take from elsewhere.
+
+    Writes nothing. Raises what `run` raises before anything runs.
+    """
+    launch.backend(on)
+    chosen, keys = with_needs(sweep, choose(sweep, only)), Keys()
+    elsewhere = Elsewhere.below(Path(found)) if found is not None else Elsewhere({})
+    _refuse(sweep, chosen, keys)
+    return chosen, elsewhere, keys
 
 
 def choose(sweep: Sweep, only: str | Sequence[str] = ()) -> list[Trial]:
@@ -94,8 +106,8 @@ def with_needs(sweep: Sweep, chosen: Sequence[Trial]) -> list[Trial]:
 
 
 def _refuse(sweep: Sweep, chosen: Sequence[Trial], keys: Keys) -> None:
-    """Before anything runs: are the data there, and is every directory free or ours?"""
-    problems = []
+    """Before anything runs: are the data there, is every directory free or ours, and is nothing left behind?"""
+    problems = _left_behind(sweep)
     for trial in chosen:
         try:
             for source in (trial.recipe.data.train, trial.recipe.data.validation, trial.recipe.data.test):
@@ -114,6 +126,21 @@ def _refuse(sweep: Sweep, chosen: Sequence[Trial], keys: Keys) -> None:
             problems.append(f"{trial.path}: a run that is none of this sweep's; remove it, or rename the sweep")
     if problems:
         raise all_at_once(f"{sweep.name}: nothing was run", list(dict.fromkeys(problems)))
+
+
+def _left_behind(sweep: Sweep) -> list[str]:
+    """What would silently drop out of the sweep, or be buried under it."""
+    if (sweep.path / "examples.parquet").exists():
+        return [f"{sweep.path}: an ordinary run, not a sweep; give the sweep another name"]
+    titles, there = {trial.title for trial in sweep.trials}, kept(sweep)
+    lost = [trial.title for trial in there.trials if trial.title not in titles and trial.path.exists()] if there else []
+    if not lost:
+        return []
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return [
+        f"{sweep.path}: runs lie there that this definition lacks ({', '.join(lost[:3])}{more}); put their trials or "
+        "seeds back, remove their directories, or rename the sweep"
+    ]
 
 
 def _work(sweep: Sweep, trial: Trial, keys: Keys, elsewhere: Elsewhere, arguments: Sequence[str]) -> Work:
