@@ -12,7 +12,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from leadline import recipe
+from leadline import recipe, sweep
 from leadline.cli import app
 from leadline.evaluate import METRICS
 from leadline.report.bibliography import entries
@@ -81,6 +81,9 @@ def fragments() -> list[Any]:
 @pytest.mark.parametrize("text", fragments())
 def test_yaml_in_the_documents_is_a_recipe(text: str) -> None:
     document = yaml.safe_load(text)
+    if "trials" in document:
+        assert len(sweep.load(document))
+        return
     document.setdefault("data", {}).setdefault("train", "reviews.csv")
     recipe.load(document)
 

@@ -23,6 +23,7 @@ Only = Annotated[
     str | None, typer.Option(help="Indices, ranges, names or globs: 0-6,9 or base or 'accept_*'; default: all.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+LATER = "script", "data"  # verbs of the command's plan that are not there yet
 MARK = "-h", "--help"
 
 
@@ -30,6 +31,12 @@ class FileOrVerb(TyperGroup):
     """`leadline sweep FILE` is `leadline sweep run FILE`: what is no verb is the file (or an option of `run`)."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] in LATER and not Path(args[0]).exists():
+            from leadline.errors import InputError
+
+            raise InputError(
+                f"leadline sweep {args[0]}: comes with a later version; `leadline sweep --help` tells of all"
+            )
         if args and args[0] not in self.commands and args[0] not in MARK:
             args = ["run", *args]
         return super().parse_args(ctx, args)
@@ -148,24 +155,6 @@ def summary(
         print_json(found.to_dict())
     else:
         print_summary(found)
-
-
-def _later(what: str) -> None:
-    from leadline.errors import InputError
-
-    raise InputError(f"leadline sweep {what}: comes with a later version; `leadline sweep --help` has what there is")
-
-
-@app.command(hidden=True)
-def script(place: Place) -> None:
-    """Scripts for a cluster: comes with a later version."""
-    _later(f"script {place}")
-
-
-@app.command(hidden=True)
-def data(file: Place) -> None:
-    """The data of a sweep alone: comes with a later version."""
-    _later(f"data {file}")
 
 
 def train_seeds(
