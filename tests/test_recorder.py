@@ -345,7 +345,7 @@ def test_the_metrics_of_an_epoch_are_clean_means(start: Any, tmp_path: Path) -> 
     for event, period in zip(told, leadline.open(tmp_path).signals.periods, strict=True):
         assert event["train"]["loss"] == pytest.approx(period.loss.mean(), rel=1e-5)
         assert event["train"]["accuracy"] == pytest.approx(period.correct.mean())
-    assert events[0] == {"event": "start", "steps": 10, "epochs": 2}
+    assert events[0] == {"event": "start", "steps": 10, "epochs": 2, "packed": True}
     lines = [event for event in events if event["event"] == "step"]
     assert [event["step"] for event in lines] == list(range(1, 11)) and {event["examples"] for event in lines} == {8}
 

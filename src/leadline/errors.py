@@ -62,6 +62,7 @@ def cannot_write(path: object, error: Exception) -> LeadlineError:
 
 def no_locks(path: object, error: OSError) -> LeadlineError:
     """A file system without locks: two processes could not be kept apart."""
+    reason = error.strerror or error
     return LeadlineError(
-        f"{path}: this file system has no locks ({error.strerror or error}); choose a folder on another one with --root"
+        f"{path}: the file system there has no locks ({reason}); choose a folder on another one (--root)"
     )

@@ -74,7 +74,9 @@ class Examples:
         Of a distribution: its largest class.
         """
         if not self.classes:
-            return self.table["_label"].cast(pl.Float64, strict=False).to_numpy()
+            labels = self.table["_label"]
+            labels = labels if labels.dtype.is_numeric() else labels.cast(pl.String)
+            return labels.cast(pl.Float64, strict=False).to_numpy()
         labels = self.table["_label"]
         if labels.dtype != pl.Categorical:
             labels = labels.cast(pl.String).cast(pl.Categorical)

@@ -133,7 +133,9 @@ class Fit:
             self._restore(self.checkpoints)
 
     def _some(self) -> dict[str, Tensor]:
-        """Model inputs of a few examples of unequal length."""
+        """Model inputs of a few examples of unequal length; none where the task says nothing of packing."""
+        if not getattr(self.task, "packs", False):
+            return {}
         lengths = self.material.lengths[:64]
         return self._collate(np.unique(np.argsort(lengths, kind="stable")[:: max(1, len(lengths) // 4)])).inputs
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ class Classification:
     class_weights: np.ndarray | None = None  # (K,)
     label_smoothing: float = 0.0
     focal_gamma: float | None = None
+    packs: ClassVar[bool] = True  # one input an example, and logits that read its pooled vector: learn/packing.py
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         return self.encoder.encode(rows)

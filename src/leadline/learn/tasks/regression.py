@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -26,6 +26,7 @@ class Regression:
     encoder: TextEncoder
     mean: float = 0.0
     std: float = 1.0
+    packs: ClassVar[bool] = True
 
     def encode(self, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
         return self.encoder.encode(rows)
