@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.errors import Interrupted
-from leadline.learn import dropout, packing, ranks, sharding
+from leadline.learn import dropout, memory, packing, ranks, sharding
 from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
@@ -94,6 +94,7 @@ class Fit:
         t = self.training
         torch.manual_seed(t.seed + ranks.rank())  # dropout
         with contextlib.ExitStack() as around:
+            around.enter_context(memory.kept(self.accelerator.device))
             around.enter_context(dropout.quick(self.model, self.accelerator.device))
             around.enter_context(self.clock("other"))
             self.packer = around.enter_context(packing.packed(self.model, self._some(), self.accelerator.device))
