@@ -81,8 +81,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "accumulation.json")
     options = parser.parse_args()
     if options.work:
+        from leadline.learn import ranks
+
         directory, micro, weights, sharded, out = options.work
-        return work(Path(directory), int(micro), weights, sharded == "sharded", Path(out))
+        with ranks.leaving():
+            work(Path(directory), int(micro), weights, sharded == "sharded", Path(out))
+        return
     os.environ["OMP_NUM_THREADS"] = "1"
     ways, weightings = (WAYS[:2] + WAYS[4:5], WEIGHTS[3:]) if options.toy else (WAYS, WEIGHTS)
     with tempfile.TemporaryDirectory() as scratch:

@@ -33,6 +33,7 @@ def silent(event: Event) -> None:
     """Nobody listens."""
 
 
+@ranks.leaving()
 def train(
     recipe: Recipe | str | Path | Mapping[str, Any] | None = None,
     *,

@@ -6,7 +6,8 @@ Without torch.distributed there is one process, and every function is the identi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeVar
 
@@ -30,6 +31,18 @@ def rank() -> int:
 
 def first() -> bool:
     return rank() == 0
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Ends the group of processes that was begun inside: one that is still there when Python ends may abort it."""
+    there = distributed.is_available() and distributed.is_initialized()
+    try:
+        yield
+    finally:
+        if not there and distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()
+            _host.cache_clear()
 
 
 def gather(value: T) -> list[T]:
