@@ -156,9 +156,15 @@ def test_the_reason_of_the_process_that_failed_first_is_told(tmp_path, capfd):
     from leadline import processes
 
     (tmp_path / "worker.py").write_text(
-        "import os, sys, time\n"
-        "if os.environ['RANK'] == '1': sys.exit('no room on my disk')\n"
-        "time.sleep(60 if os.environ['RANK'] == '2' else 0.5); sys.exit('connection closed by peer')\n"
+        "import os, pathlib, sys, time\n"
+        "note = pathlib.Path(__file__).with_name('pid')\n"
+        "if os.environ['RANK'] == '1':\n"
+        "    note.with_suffix('.new').write_text(str(os.getpid())); os.replace(note.with_suffix('.new'), note)\n"
+        "    sys.exit('no room on my disk')\n"
+        "while not note.exists(): time.sleep(0.01)\n"
+        "try:\n"
+        "    while True: os.kill(int(note.read_text()), 0); time.sleep(0.01)\n"  # until the starter has seen it end
+        "except ProcessLookupError: sys.exit('connection closed by peer')\n"
     )
     assert processes.start([sys.executable, str(tmp_path / "worker.py")], 3) == 1
     said = capfd.readouterr().err

@@ -308,10 +308,15 @@ def test_generators_of_all_kinds_are_kept(tmp_path):
     assert seconds > 0 and size == sum(f.stat().st_size for f in kept.start.glob("*.pt"))
 
 
+def kept(run: Path) -> int:
+    """The step of the newest checkpoint, whole or half-written; 0 without one."""
+    return max((int(path.name[5:13]) for path in (run / "checkpoints").glob("step_*")), default=0)
+
+
 @pytest.mark.long
 def test_kill_nine_at_random_moments(tmp_path):
     """The real thing: a process, SIGKILL, the same command. (bench/kill.py does it twenty times.)"""
-    document = recipe(tmp_path, epochs=6, checkpoint_minutes=0.002)
+    document = recipe(tmp_path, epochs=6)  # 30 steps, a checkpoint after each
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(document))
     command = [sys.executable, "-m", "leadline", "train", str(shutil.copy(file, tmp_path / "r.yaml")), "--name"]
@@ -320,9 +325,9 @@ def test_kill_nine_at_random_moments(tmp_path):
     for number in range(3):
         name = f"killed-{number}"
         victim = subprocess.Popen([*command, name, "--root", str(tmp_path)], stderr=subprocess.DEVNULL)
-        while victim.poll() is None and not (tmp_path / name / "checkpoints").exists():
-            time.sleep(0.01)
-        time.sleep(dice.uniform(0, 0.5))
+        chosen = dice.randint(1, 25)  # before the last epoch: there is always work left to be killed
+        while victim.poll() is None and not kept(tmp_path / name) >= chosen:
+            time.sleep(dice.uniform(0.001, 0.02))  # the moment within a step is random, the step is not
         victim.kill()
         assert victim.wait() == -signal.SIGKILL, "it was over before it could be killed"
         subprocess.run([*command, name, "--root", str(tmp_path)], check=True, capture_output=True)
