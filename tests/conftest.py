@@ -19,6 +19,8 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import csv
 import random
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +64,28 @@ def write_tiny(path: Path, n: int = 60, seed: int = 0) -> Path:
             words.insert(dice.randint(0, len(words)), dice.choice(own[label]))
             writer.writerow([f"t{i:03d}", " ".join(words), label])
     return path
+
+
+@pytest.fixture
+def leadline(monkeypatch, capsys):
+    """Runs a command in this process: (exit status, stdout, stderr)."""
+    from leadline import cli
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["leadline", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as leaving:
+            status = leaving.code or 0
+        return status, *capsys.readouterr()
+
+    return call
+
+
+def until(true: Callable[[], bool], seconds: float = 240) -> None:
+    """Waits for a condition, however long it takes; fails loudly where it never comes."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)

@@ -15,23 +15,6 @@ from leadline import cli
 from leadline.runs import Run
 
 
-@pytest.fixture
-def leadline(monkeypatch, capsys):
-    """Runs a command in this process: (exit status, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["leadline", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            status = leaving.code or 0
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     from conftest import write_tiny

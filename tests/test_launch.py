@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from conftest import until
 from leadline import launch
 from leadline.errors import InputError, LeadlineError
 from leadline.launch import Work
@@ -26,14 +26,6 @@ def work(folder, title, script, needs=(), **more):
 def start(works, jobs=1):
     events = []
     return launch.local(works, jobs, events.append), events
-
-
-def until(true, seconds=30):
-    """Waits for a condition; fails loudly where it never comes."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 def test_works_run_in_order_each_after_what_it_needs(tmp_path):

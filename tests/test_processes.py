@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from conftest import write_tiny
+from conftest import until, write_tiny
 from leadline.plans.epoch import Epoch, steps
 from leadline.runs import Run
 from same_run import differences
@@ -127,13 +127,6 @@ def test_the_processes_go_with_a_launcher_that_is_killed(tmp_path):
         for process in (*filter(alive, workers), launcher.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-
-
-def until(true, seconds=60):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 def alive(process):

@@ -8,14 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 from scipy import stats
 
-from leadline import cli, launch, sweep
+from conftest import until
+from leadline import launch, sweep
 from leadline.errors import InputError
 from leadline.runs import sha256
 from leadline.sweep import Keys
@@ -531,20 +531,6 @@ def test_few_seeds_and_none(place):
 # On the command line
 
 
-@pytest.fixture
-def leadline(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["leadline", *map(str, arguments)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as leaving:
-            status = leaving.code or 0
-        return status, *capsys.readouterr()
-
-    return call
-
-
 def test_a_file_is_run_and_a_verb_is_a_verb(place, trainer, leadline):
     loaded = sweep.load(definition(trials=TWO))
     trainer(loaded, broken=["base-s1"])
@@ -660,13 +646,6 @@ def test_the_help_of_the_group_shows_how_a_file_is_run(leadline):
 
 
 # With real trainings
-
-
-def until(true, seconds=240):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def finished(run):
