@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from conftest import until, write_tiny
+from leadline import processes
 from leadline.plans.epoch import Epoch, steps
 from leadline.runs import Run
 from same_run import differences
@@ -135,6 +136,36 @@ def alive(process):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+LEAVING = """
+import contextlib, pathlib, sys, torch
+from leadline.errors import LeadlineError
+from leadline.experiment import Job  # and with it whatever of torch binds the group of all when it is imported late
+from leadline.learn import ranks
+
+def threads():
+    return [t for t in pathlib.Path("/proc/self/task").iterdir() if "gloo" in (t / "comm").read_text()]
+
+def work(fails):
+    torch.distributed.init_process_group("gloo")
+    model = torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(2, 2))
+    model(torch.ones(1, 2)).sum().backward()
+    model.in_a_cycle = [model]
+    assert threads()
+    if fails:
+        raise LeadlineError("on purpose")
+
+with contextlib.suppress(LeadlineError), ranks.leaving():
+    work(sys.argv[1] == "fails")
+sys.exit(3 if threads() else 0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel of Linux is asked for the threads")
+@pytest.mark.parametrize("how", ["ends", "fails"])
+def test_no_thread_of_the_group_outlives_it(how, capfd):
+    assert processes.start([sys.executable, "-c", LEAVING, how], 2) == 0, capfd.readouterr().err
 
 
 def test_torchrun_with_another_number_is_refused(place):

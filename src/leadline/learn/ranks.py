@@ -7,6 +7,8 @@ Without torch.distributed there is one process, and every function is the identi
 from __future__ import annotations
 
 import contextlib
+import gc
+import traceback
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, TypeVar
@@ -35,14 +37,24 @@ def first() -> bool:
 
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
-    """Ends the group of processes that was begun inside: one that is still there when Python ends may abort it."""
+    """Ends the group of processes that was begun inside, and its threads.
+
+    A thread of the group that lets go of its last tensor while Python ends aborts the process. The threads end with
+    the group, and the group with the last object that holds it: a model in a cycle, a frame of the error that leaves.
+    Torch's own caches hold on to it for a model in pieces; there collecting gives the threads the time to let go.
+    """
     there = distributed.is_available() and distributed.is_initialized()
     try:
         yield
+    except BaseException as error:
+        if not there and world() > 1:
+            traceback.clear_frames(error.__traceback__)
+        raise
     finally:
         if not there and distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
             _host.cache_clear()
+            gc.collect()
 
 
 def gather(value: T) -> list[T]:
