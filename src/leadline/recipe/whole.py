@@ -1,0 +1,65 @@
+"""The whole recipe, and what must agree between its parts."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from leadline.recipe.chosen import Base, Curriculum, Select
+from leadline.recipe.parts import Data, Evaluate, Loss, Model, Part, Record, Training
+
+
+class Recipe(Part):
+    format: Literal[1] = 1
+    task: Literal["classification", "regression"] = "classification"
+    data: Data
+    model: str | Model = "minilm"
+    base: Base | None = None
+    select: Select | None = None
+    curriculum: Curriculum | None = None
+    training: Training = Training()
+    loss: Loss = Loss()
+    record: Record | None = Record()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def consistent(self) -> Recipe:
+        if self.task == "regression":
+            if not self.loss.plain:
+                raise ValueError(
+                    "loss: class weights, gamma, focal and smoothing need fixed classes; regression has none"
+                )
+            if self.data.label_distribution is not None:
+                raise ValueError("data.label_distribution: regression has no classes to distribute over")
+            if self.data.corrupt is not None:
+                raise ValueError("data.corrupt: regression has no classes to confuse")
+            if self.data.sample is not None and self.data.sample.per_class is not None:
+                raise ValueError("data.sample.per_class: regression has no classes; use n")
+        if self.training.early_stopping is not None and self.data.validation is None:
+            raise ValueError("training.early_stopping needs validation data: set data.validation")
+        if self.data.corrupt is not None and self.data.corrupt.kind == "by-confusion" and self.base is None:
+            raise ValueError("data.corrupt: by-confusion needs `base: {run: …}`, whose validation confusions it copies")
+        if self.base is None:
+            asking = {
+                "select": self.select is not None and self.select.needs_base,
+                "curriculum": self.curriculum is not None and self.curriculum.score is not None,
+                "loss.example_weights": self.loss.example_weights is not None,
+            }
+            for key in [key for key, asks in asking.items() if asks]:
+                raise ValueError(f"{key} needs `base: {{run: …}}`, the run whose scores or regions it reads")
+        if self.loss.gamma != 1.0 and self.loss.weighted_class is None:
+            raise ValueError("loss.gamma needs loss.weighted_class, the class that it weights")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        return self.model if isinstance(self.model, str) else self.model.name
+
+    @property
+    def learning_rate(self) -> float:
+        """The default: 5e-4 for tiny (random weights), 5e-5 for minilm, else 2e-5."""
+        return self.training.learning_rate or {"tiny": 5e-4, "minilm": 5e-5}.get(self.model_name, 2e-5)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
