@@ -1,6 +1,6 @@
 """One recipe, start to finish: examples -> plan -> loop -> scores -> evaluation -> files.
 
-Order inside the room: job · evaluation · training.
+Order inside the room: chosen · job · evaluation · training.
 """
 
 from leadline.experiment.evaluation import Evaluation, evaluate

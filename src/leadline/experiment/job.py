@@ -19,6 +19,7 @@ from leadline import recipe as recipes
 from leadline import signals
 from leadline.data.examples import Examples
 from leadline.errors import LeadlineError
+from leadline.experiment.chosen import Chosen, choose
 from leadline.learn import models, notes, sanity
 from leadline.learn.checkpoint import Checkpoints
 from leadline.learn.clock import Clock
@@ -33,6 +34,7 @@ from leadline.learn.tokens import kept_tokens
 from leadline.plans.epoch import everything
 from leadline.plans.weights import class_weights
 from leadline.recipe import Recipe
+from leadline.runs import Run
 
 
 @dataclass
@@ -48,29 +50,37 @@ class Job:
     accelerator: Accelerator
     weights: np.ndarray | None  # (K,) class weights
     clock: Clock
+    chosen: Chosen
     recorders: dict[str, Recorder] = field(default_factory=dict)  # train, validation
 
     @classmethod
-    def prepare(cls, recipe: Recipe, examples: Examples, clock: Clock | None = None) -> Job:
+    def prepare(cls, recipe: Recipe, examples: Examples, clock: Clock | None = None, base: Run | None = None) -> Job:
         clock = clock or Clock()
+        chosen = choose(recipe, examples.split("train"), base)
         texts = [text for name in examples.inputs for text in examples.split("train").table[name].to_list()]
         t = recipe.training
         model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
         accelerator = accelerate(t.precision)
         models.flash(model, accelerator.device, notes.precision_of(accelerator))
-        weights = _class_weights(recipe, examples)
+        weights = _class_weights(recipe, examples, chosen.rows)
         task = make_task(recipe, examples, model, tokenizer, weights)
         with clock("tokenise"):
-            encoded = {split: kept_tokens(task, examples.split(split)) for split in examples.splits}
+            read = _without_input(examples) if recipe.data.null_input else examples
+            encoded = {split: kept_tokens(task, read.split(split)) for split in examples.splits}
         lengths = [task.length(row) for split in examples.splits for row in encoded[split]]
         order = pl.concat([examples.split(split).table for split in examples.splits])
         examples = replace(examples, table=order.with_columns(pl.Series("_length", lengths, dtype=pl.Int32)))
-        return cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights, clock)
+        return cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights, clock, chosen)
 
     def material(self, split: str = "train") -> Material:
         part = self.examples.split(split)
         lengths = part.table["_length"].to_numpy()
         return Material(self.encoded[split], part.targets, lengths, part.weights, len(part.classes))
+
+    def _weighted(self) -> Material:
+        """The training material, with what a score makes of the examples' weights."""
+        material = self.material()
+        return replace(material, weights=material.weights * self.chosen.weights)
 
     def fit(
         self,
@@ -98,7 +108,7 @@ class Job:
             return {**counts, "metrics_bytes": written()}
 
         return Fit(
-            model=self.model, task=self.task, material=self.material(), plan=everything(len(train_set)),
+            model=self.model, task=self.task, material=self._weighted(), plan=self.chosen.plan,
             training=r.training, learning_rate=r.learning_rate, accelerator=self.accelerator,
             class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record,
             validate=self._validation(path, noted, start) if validated else None,
@@ -151,7 +161,8 @@ class Job:
             return []
 
         def fit(material: Material, training: recipes.Training) -> Fit:
-            fresh = Job.prepare(self.recipe, self.examples)
+            plain = self.recipe.model_copy(update={"base": None, "select": None, "curriculum": None})
+            fresh = Job.prepare(_unweighted(plain), self.examples)
             rate = self.recipe.learning_rate
             plan = everything(len(material.lengths))
             return Fit(fresh.model, fresh.task, material, plan, training, rate, fresh.accelerator, fresh.weights)
@@ -176,10 +187,21 @@ def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, we
     return Classification(encoder, weights, recipe.loss.label_smoothing, recipe.loss.focal_gamma)
 
 
-def _class_weights(recipe: Recipe, examples: Examples) -> np.ndarray | None:
+def _unweighted(recipe: Recipe) -> Recipe:
+    return recipe.model_copy(update={"loss": recipe.loss.model_copy(update={"example_weights": None})})
+
+
+def _without_input(examples: Examples) -> Examples:
+    """Every text is empty: what a model knows without reading."""
+    empty = [pl.lit("").alias(name) for name in examples.inputs]
+    return replace(examples, table=examples.table.with_columns(empty))
+
+
+def _class_weights(recipe: Recipe, examples: Examples, rows: np.ndarray) -> np.ndarray | None:
+    """From the classes of the rows that are trained on."""
     if not examples.classes:
         return None
-    counts = np.bincount(examples.split("train").gold, minlength=len(examples.classes))
+    counts = np.bincount(examples.split("train").gold[rows], minlength=len(examples.classes))
     loss = recipe.loss
     return class_weights(loss.class_weights, counts, examples.classes, loss.weighted_class, loss.gamma)
 

@@ -77,7 +77,7 @@ def train(
     began, clock = time.perf_counter(), Clock(profile)
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     with clock("other"):
-        job = Job.prepare(resolved, examples, clock)
+        job = Job.prepare(resolved, examples, clock, base)
     if processes not in (None, ranks.world()):
         raise LeadlineError(f"{processes} processes were asked for, and {ranks.world()} train: start it by torchrun")
     if sharded and ranks.world() == 1:
@@ -98,6 +98,8 @@ def train(
 
 def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, sharded: bool, began: float) -> None:
     """Trains, evaluates, writes what follows from the record."""
+    if job.chosen.says and start is None:
+        log({"event": "plan", "says": list(job.chosen.says), "examples": len(job.chosen.rows)})
     if check and not job.examples.classes and start is None:
         log({"event": "note", "says": "--check: a regression has no labels to shuffle; only its record is checked"})
     extra = job.experiments() if check else []

@@ -30,6 +30,7 @@ class Epoch:
     lam       (M,) in [0, 1], the share of `rows` in the input (None: 1)
     targets   (M, K) or (M,), overrides the labels (None: lam Y[rows] + (1 - lam) Y[partners])
     weights   (M,) >= 0, overrides the examples' weights (None: lam v[rows] + (1 - lam) v[partners])
+    stage     (M,) int, entries of a lower stage are trained on first (None: all in one)
     """
 
     rows: np.ndarray
@@ -37,9 +38,10 @@ class Epoch:
     lam: np.ndarray | None = None
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
+    stage: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("partners", "lam", "targets", "weights"):
+        for name in ("partners", "lam", "targets", "weights", "stage"):
             array = getattr(self, name)
             if array is not None and len(array) != len(self.rows):
                 raise InputError(f"Epoch: {name} has {len(array)} entries, rows has {len(self.rows)}")
@@ -77,7 +79,12 @@ Plan = Callable[[int], Epoch]  # number of the epoch, from 0 -> what it trains o
 
 def everything(n: int) -> Plan:
     """Every example once an epoch."""
-    epoch = Epoch(np.arange(n))
+    return every(np.arange(n))
+
+
+def every(rows: np.ndarray) -> Plan:
+    """Each of these rows once an epoch."""
+    epoch = Epoch(rows)
     return lambda number: epoch
 
 
@@ -98,17 +105,27 @@ def steps(
     reach = np.where(second >= 0, np.maximum(reach[first], reach[second]), reach[first])  # (U,)
     sizes = np.where(second >= 0, 2, 1)
     shuffled = rng.permutation(len(first))
-    pool_steps = max(1, min(POOL, len(epoch) // (4 * batch_size)))  # four pools: in one the same examples always meet
-    per_pool = pool_steps * max(1, batch_size // int(sizes.max(initial=1)))
     formed: list[Step] = []
-    for start in range(0, len(shuffled), per_pool):
-        pool = shuffled[start : start + per_pool]
-        pool = pool[np.argsort(reach[pool], kind="stable")]
-        batches = cut(pool, sizes[pool], batch_size)
-        for batch in (batches[i] for i in rng.permutation(len(batches))):
-            micro = cut(batch, sizes[batch], micro_batch or batch_size)
-            formed.append([_entries(first[m], second[m]) for m in micro])
+    for stage in _stages(epoch, first, shuffled):
+        pool_steps = max(1, min(POOL, int(sizes[stage].sum()) // (4 * batch_size)))  # four: in one the same always meet
+        per_pool = pool_steps * max(1, batch_size // int(sizes.max(initial=1)))
+        for start in range(0, len(stage), per_pool):
+            pool = stage[start : start + per_pool]
+            pool = pool[np.argsort(reach[pool], kind="stable")]
+            batches = cut(pool, sizes[pool], batch_size)
+            for batch in (batches[i] for i in rng.permutation(len(batches))):
+                micro = cut(batch, sizes[batch], micro_batch or batch_size)
+                formed.append([_entries(first[m], second[m]) for m in micro])
     return formed
+
+
+def _stages(epoch: Epoch, first: np.ndarray, shuffled: np.ndarray) -> list[np.ndarray]:
+    """The shuffled units of each stage in turn; a pair belongs to the stage of its first entry."""
+    if epoch.stage is None:
+        return [shuffled]
+    stage = epoch.stage[first[shuffled]]
+    order = np.argsort(stage, kind="stable")
+    return np.split(shuffled[order], np.flatnonzero(np.diff(stage[order])) + 1)
 
 
 def units(epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:

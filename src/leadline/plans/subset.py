@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from leadline.errors import InputError, nearest
+from leadline.plans.epoch import Epoch, Plan
 
 REGIONS = ("easy", "ambiguous", "hard", "none")
+STREAM = 3  # default_rng([seed, epoch, stream])
 
 
 def keep_regions(category: np.ndarray, keep: Sequence[str]) -> np.ndarray:
@@ -49,6 +51,21 @@ def random(n: int, *, share: float | None = None, count: int | None = None, seed
     if m is None or not 0 <= m <= n:
         raise InputError(f"a random subset of {count} rows was asked of {n}")
     return np.sort(np.random.default_rng(seed).choice(n, size=m, replace=False))
+
+
+def as_many_as(rows: np.ndarray, n: int, seed: int) -> Plan:
+    """Epochs of n entries over fewer rows, gone through again and again: the optimiser steps of the full data.
+
+    A round that an epoch cuts off is gone on with in the next one, so every row is trained as often as any other.
+    """
+
+    def plan(number: int) -> Epoch:
+        entries = np.arange(number * n, (number + 1) * n)
+        turn, place = np.divmod(entries, len(rows))
+        orders = {k: np.random.default_rng([seed, int(k), STREAM]).permutation(rows) for k in np.unique(turn)}
+        return Epoch(np.concatenate([orders[k][place[turn == k]] for k in orders]))
+
+    return plan
 
 
 def _count(share: float, n: int) -> int:

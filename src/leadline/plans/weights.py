@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from leadline.errors import InputError, nearest
+from leadline.evaluate.intervals import TiedBlocks
 
 EFFECTIVE_BETA = 0.999  # Cui et al. 2019, "Class-Balanced Loss Based on Effective Number of Samples"
 
@@ -56,6 +57,33 @@ def _index(name: str, classes: Sequence[str], key: str) -> int:
     if name not in classes:
         raise InputError(f"{key}: no class `{name}`.{nearest(name, classes)} Classes: {', '.join(classes)}")
     return list(classes).index(name)
+
+
+def of_examples(
+    difficulty: np.ndarray, rule: str = "rank", favour: str = "easy", lowest: float = 0.1, drop: float = 0.1
+) -> np.ndarray:
+    """(N,) weights from a difficulty (N,), higher is harder; their mean is 1.
+
+    rank  falls linearly with the rank, from 1 for what is favoured most to `lowest`
+    drop  0 for the share `drop` that is favoured least, 1 for the others
+    Ties share their mean rank. NaN (no score) counts 1 before the division: nothing speaks against it.
+    """
+    known = ~np.isnan(difficulty)
+    n = int(known.sum())
+    doubt = np.zeros(len(difficulty))  # 0 favoured most, 1 least
+    if n > 1:
+        values = difficulty[known] if favour == "easy" else -difficulty[known]
+        ranks = TiedBlocks(values).mid_ranks(np.ones((n, 1)))[:, 0]
+        doubt[known] = (ranks - ranks.min()) / max(np.ptp(ranks), 1)
+    if rule == "rank":
+        v = 1 - (1 - lowest) * doubt
+    elif rule == "drop":
+        v = np.ones(len(doubt))
+        order = np.argsort(-np.where(known, doubt, -1.0), kind="stable")
+        v[order[: int(drop * n)]] = 0.0
+    else:
+        raise ValueError(f"unknown rule of weights: {rule}")
+    return v / v.mean()
 
 
 def mass(targets: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
 `examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
-Order inside the room: run · kept · files · resume · place.
+Order inside the room: run · standing · kept · files · resume · place.
 """
 
 from leadline.data.examples import SPLITS
@@ -19,6 +19,7 @@ from leadline.runs.files import (
 from leadline.runs.kept import Written, kept_scores, write_scores
 from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place, sha256
 from leadline.runs.run import RegionRule, Run, Scored, open
+from leadline.runs.standing import Standing
 
 __all__ = [
     "LOCK",
@@ -27,6 +28,7 @@ __all__ = [
     "RegionRule",
     "Run",
     "Scored",
+    "Standing",
     "Written",
     "check",
     "create",

@@ -17,17 +17,23 @@ import yaml
 
 from leadline import evaluate
 from leadline.data.examples import Examples
-from leadline.errors import InputError, cannot_write, no_locks
+from leadline.errors import InputError, cannot_write, nearest, no_locks
 from leadline.recipe import Recipe
 from leadline.runs import resume
 from leadline.runs.files import write_text
 from leadline.runs.run import Run
+from leadline.scores import SCORES
 
 State = Literal["new", "unfinished", "finished"]
 
 
 def check(recipe: Recipe) -> None:
-    """Names that the recipe's shape cannot know: metrics."""
+    """Names that the recipe's shape cannot know: metrics, scores."""
+    for key, name in _scores_of(recipe).items():
+        if name not in SCORES:
+            raise InputError(f"{key}: there is no score `{name}`.{nearest(name, SCORES)}")
+        if SCORES[name].higher_is not in ("harder", "easier"):
+            raise InputError(f"{key}: `{name}` does not say what is hard (high is {SCORES[name].higher_is})")
     for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         evaluate.find_metric(name)
     stopping = recipe.training.early_stopping
@@ -36,6 +42,12 @@ def check(recipe: Recipe) -> None:
             raise InputError(
                 f"training.early_stopping.metric: `{stopping.metric}` has a value per class; name one, f1[…]"
             )
+
+
+def _scores_of(recipe: Recipe) -> dict[str, str]:
+    """The scores that a recipe reads of its base, by key."""
+    parts = {"select": recipe.select, "curriculum": recipe.curriculum, "loss.example_weights": recipe.loss.example_weights}
+    return {f"{key}.score": part.score for key, part in parts.items() if part is not None and part.score is not None}
 
 
 def sha256(path: Path) -> str:
@@ -53,6 +65,8 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     keys, model = recipe.to_dict(), model_files(recipe.model_name)
     stand_on = [*model, *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
+    if recipe.select is not None and recipe.select.ids is not None:
+        keys["select"]["ids"] = _content(Path(recipe.select.ids), sha256)
     if base is not None and (base.path / "signals").is_dir():
         keys["base"].pop("run")  # where it lies is nothing; its signals are in the key
     if model:  # likewise
@@ -61,6 +75,13 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     for path in stand_on:
         digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
+
+
+def _content(path: Path, sha256: Callable[[Path], str]) -> str:
+    """Of a file that a key of the recipe names."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, and the recipe names it")
+    return sha256(path)
 
 
 def model_files(name: str) -> list[Path]:
