@@ -50,6 +50,10 @@ class Watch:
     def _note(self, event: Mapping[str, Any]) -> None:
         say(event["says"])
 
+    def _plan(self, event: Mapping[str, Any]) -> None:
+        for sentence in event["says"]:
+            say(sentence)
+
     def _start(self, event: Mapping[str, Any]) -> None:
         self.epochs, self.examples, self.began = event["epochs"], 0, time.perf_counter()
         self.task = self.bar.add_task("epoch 1", total=event["steps"], speed=0.0)

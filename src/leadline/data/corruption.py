@@ -6,6 +6,8 @@ import numpy as np
 
 from leadline.errors import InputError
 
+THRESHOLD = "threshold sample"  # the class of rows that belong to none
+
 
 def corrupt(
     labels: np.ndarray,
@@ -42,6 +44,20 @@ def corrupt(
     result = labels.copy()
     result[rows] = new
     return result
+
+
+def threshold_samples(
+    n: int, n_classes: int, rng: np.random.Generator, part: int = 0, rate: float | None = None
+) -> np.ndarray:
+    """(M,) sorted rows: floor(n / (K + 1)), or round(rate n), of n drawn at random; parts 0 and 1 share none.
+
+    What belongs to no class: the margins of these rows say how low a margin gets by a wrong label (Pleiss et al.,
+    NeurIPS 2020, arXiv 2001.10528).
+    """
+    count = n // (n_classes + 1) if rate is None else round(rate * n)
+    if not 0 < count * 2 <= n:
+        raise InputError(f"data.corrupt: {n} rows have no two disjoint sets of {count} threshold samples")
+    return np.sort(rng.permutation(n)[part * count : (part + 1) * count])
 
 
 def _flip_probabilities(confusion: np.ndarray | None, n_classes: int) -> np.ndarray:

@@ -10,7 +10,7 @@ import polars as pl
 
 from leadline.data import hub, split, tables
 from leadline.data.check import Checked, check
-from leadline.data.corruption import corrupt
+from leadline.data.corruption import THRESHOLD, corrupt, threshold_samples
 from leadline.data.examples import SPLITS, Examples, with_hashes
 from leadline.data.write import as_text
 from leadline.errors import InputError
@@ -45,7 +45,9 @@ def load(
     if isinstance(data.validation, float):
         parts["train"], parts["validation"] = _hold_out(parts["train"], data, data.validation, classes, told)
     _tell_shared_groups(parts, data, told)
-    if data.corrupt is not None:
+    if data.corrupt is not None and data.corrupt.kind == "threshold":
+        parts, classes = _threshold_samples(parts, data, classes, told)
+    elif data.corrupt is not None:
         parts = _corrupt(parts, data, classes, confusion, told)
     sources = {
         name: {"path": str(getattr(data, name)), "sha256": table.sha256, "rows": table.frame.height}
@@ -166,7 +168,7 @@ def _corrupt(
     told: list[str],
 ) -> dict[str, pl.DataFrame]:
     """Wrong labels in train and validation; the truth of every row in `_true_label`."""
-    assert data.corrupt is not None
+    assert data.corrupt is not None and data.corrupt.rate is not None
     result, counts = {}, []
     for name, frame in parts.items():
         old = _index(frame, classes)
@@ -182,6 +184,29 @@ def _corrupt(
         f"({data.corrupt.kind}, rate {data.corrupt.rate}, seed {data.seed}); the truth is in _true_label"
     )
     return result
+
+
+def _threshold_samples(
+    parts: Mapping[str, pl.DataFrame], data: Data, classes: tuple[str, ...], told: list[str]
+) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
+    """A part of the training rows gets a class of its own (Pleiss et al. 2020); the truth of all is in `_true_label`."""
+    assert data.corrupt is not None
+    if THRESHOLD in classes:
+        raise InputError(f"data.corrupt: threshold: the data have a class `{THRESHOLD}` already")
+    train = parts["train"]
+    rows = threshold_samples(
+        len(train), len(classes), split.generator(data.seed, "corrupt-train"), data.corrupt.part, data.corrupt.rate
+    )
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[rows] = True
+    result = {name: frame.with_columns(frame["_label"].alias("_true_label")) for name, frame in parts.items()}
+    label = pl.when(pl.Series(chosen)).then(pl.lit(THRESHOLD)).otherwise(pl.col("_label")).alias("_label")
+    result["train"] = result["train"].with_columns(label)
+    told.append(
+        f"{len(rows)} of {len(train)} train rows are threshold samples: their label is `{THRESHOLD}`, a class of its own "
+        f"(part {data.corrupt.part}, seed {data.seed}); the truth is in _true_label"
+    )
+    return result, (*classes, THRESHOLD)
 
 
 def _stack(parts: Mapping[str, pl.DataFrame], classes: tuple[str, ...]) -> pl.DataFrame:

@@ -150,6 +150,8 @@ def _stopped(view: View) -> list[str]:
     if run.metrics and not run.finished:
         planned = f" of {run.recipe.training.epochs} planned epochs" if run.recipe else ""
         said.append(f"The run did not finish: {view.n_trained}{planned} are there.")
+    for sentence in (sentence for event in run.events("plan")[:1] for sentence in event.get("says", [])):
+        said.append(f"{sentence[:1].upper()}{sentence[1:]}.")
     for best in run.events("best"):
         said.append(f"Of all epochs the weights of epoch {best.get('epoch')} were kept, the best on validation data.")
     return said

@@ -153,6 +153,11 @@ def next_commands(view: View) -> list[tuple[str, str]]:
             (f"leadline map {run} -o map.html", "the data map with the text of every point"),
             (f"leadline select {run} --keep easy,ambiguous -o subset.csv", "a training file without the hard region"),
         ]
+    if view.signals is not None and view.run.classes:
+        commands += [
+            (f"leadline audit {run}", "the suspects: which labels are doubted, and why"),
+            (f"leadline review {run}", "the suspects in the browser: keep, relabel or discard them"),
+        ]
     if view.signals is not None:
         commands.append((f"leadline score {run} --scores all", "every score of every example, in scores.parquet"))
     if view.run.results or view.signals is not None:

@@ -1,0 +1,101 @@
+"""A run's examples as a file of their own, and the recipe to train on it as the run was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from leadline import runs, sweep
+from leadline.errors import InputError, LeadlineError
+from leadline.launch import Tell
+from leadline.runs import Run
+from leadline.sweep import Sweep
+from leadline.sweep.work import silent
+
+FOLDER = "audit"  # inside the audited run
+
+
+def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
+    """The recipe of `run` over its own training examples: the labels that it was trained on, ids and hashes the same.
+
+    changes  dotted keys with __ for the dots: training__epochs=3
+    Whatever the run did with its data (sample, split, corruption) has happened; selection, curriculum, weights by a
+    score and early stopping are left out, and an early end is kept as the number of epochs.
+    Raises InputError for a run without recipe or inputs: it cannot be trained again.
+    """
+    if run.recipe is None or not run.train.inputs:
+        raise InputError(f"{run.path}: an import has no recipe and model to train again with; audit it by its own signals")
+    document = run.recipe.to_dict()
+    table = _table(run)
+    document["data"] = {
+        "train": str(_written(run, table)),
+        "validation": None,
+        "id": "id",
+        "text": [name for name in table.columns if name.startswith("text")],
+        "seed": document["data"]["seed"],
+        **({"label_distribution": "shares", "label": None} if run.train.soft else {"label": "label"}),
+        **({"weight": "weight"} if "weight" in table.columns else {}),
+    }
+    for key in ("base", "select", "curriculum"):
+        document[key] = None
+    document["loss"]["example_weights"] = None
+    document["training"] |= {"early_stopping": None, "epochs": len(run.events("epoch")) or run.signals.n_epochs}
+    document["evaluate"] |= {"splits": ["train"], "metrics": "auto"}
+    for key, value in changes.items():
+        *parents, last = key.split("__")
+        here = document
+        for name in parents:
+            here = here[name]
+        here[last] = value
+    return document
+
+
+def _table(run: Run) -> pl.DataFrame:
+    """id, text or text_1 and text_2, label (or shares), weight."""
+    train = run.train
+    names = ["text"] if len(train.inputs) == 1 else [f"text_{i}" for i in range(1, len(train.inputs) + 1)]
+    columns = [pl.col("_id").alias("id")]
+    columns += [pl.col(old).alias(new) for old, new in zip(train.inputs, names, strict=True)]
+    columns += [pl.col("_label_distribution").alias("shares") if train.soft else pl.col("_label").alias("label")]
+    columns += [pl.col("_weight").alias("weight")] if "_weight" in train.table.columns else []
+    return train.table.select(columns)
+
+
+def _written(run: Run, table: pl.DataFrame) -> Path:
+    path = run.path / FOLDER / "train.parquet"
+    if not path.is_file() or not pl.read_parquet(path).equals(table):
+        path.parent.mkdir(exist_ok=True)
+        runs.write_parquet(path, table)
+    return path
+
+
+def swept(
+    run: Run,
+    name: str,
+    recipe: Mapping[str, Any],
+    trials: Sequence[Mapping[str, Any]],
+    seeds: Sequence[int] | None = None,
+    jobs: int = 1,
+    tell: Tell = silent,
+) -> Sweep:
+    """The sweep `name` of a run, all of its trials finished. Raises LeadlineError when one failed."""
+    document = {"name": name, "recipe": dict(recipe), "trials": list(trials)}
+    defined = sweep.load(document | ({"seeds": list(seeds)} if seeds else {}), run.path / FOLDER)
+    states = sweep.run(defined, jobs=jobs, tell=tell)
+    bad = {title: state for title, state in states.items() if state not in ("finished", "there")}
+    if bad:
+        first, state = next(iter(bad.items()))
+        raise LeadlineError(
+            f"{defined.path}: {len(bad)} of {len(states)} trials did not finish ({first}: {state}); "
+            f"`leadline sweep logs {defined.path}` shows why, the same command goes on"
+        )
+    return defined
+
+
+def same_rows(run: Run, other: Run) -> None:
+    """The training examples of `other` are those of `run`, in the same order. Raises InputError."""
+    if run.train.ids != other.train.ids:
+        raise InputError(f"{other.path}: other examples than in {run.path}; remove {other.path.parent}")

@@ -1,0 +1,84 @@
+"""Out-of-sample probabilities of every training example: K trainings, each without the fold that it answers for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from leadline import runs
+from leadline.audit.copy import FOLDER, recipe_of, same_rows, swept
+from leadline.errors import InputError
+from leadline.launch import Tell
+from leadline.runs import Run
+from leadline.sweep.work import silent
+
+STREAM = 11  # default_rng([seed, stream])
+
+
+def folds(labels: np.ndarray, k: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+    """(N,) fold 0..k-1 of each row: every class spread evenly, no group on two folds.
+
+    groups  (N,) what must stay together (author, near-duplicates). Large groups are placed first, each where its classes
+            are missing most; single rows are dealt out class by class, so fold sizes of a class differ by one at most.
+    """
+    labels = np.unique(labels, return_inverse=True)[1]
+    rng = np.random.default_rng([seed, STREAM])
+    if not 2 <= k <= len(labels):
+        raise InputError(f"--folds {k}: between 2 and the {len(labels)} examples")
+    keys = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    fold = np.full(len(labels), -1)
+    held = np.zeros((k, labels.max() + 1))  # rows of each class in each fold
+    sizes = np.bincount(keys)
+    large = np.flatnonzero(sizes > 1)
+    order = np.argsort(keys, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    for key in large[np.argsort(-sizes[large], kind="stable")]:
+        rows = order[starts[key] : starts[key + 1]]
+        counts = np.bincount(labels[rows], minlength=held.shape[1])
+        fold[rows] = best = int(np.lexsort((held.sum(axis=1), held @ counts))[0])
+        held[best] += counts
+    for c in range(held.shape[1]):
+        rows = rng.permutation(np.flatnonzero((labels == c) & (fold < 0)))
+        fold[rows] = places = _dealt(held[:, c], len(rows), held.sum(axis=1))
+        held[:, c] += np.bincount(places, minlength=k)
+    return fold
+
+
+def _dealt(have: np.ndarray, count: int, total: np.ndarray) -> np.ndarray:
+    """(count,) folds for single rows of a class, so that the class becomes as even as it can; smaller folds first."""
+    level = have.copy()
+    places = np.empty(count, dtype=np.int64)
+    for i in range(count):
+        places[i] = best = int(np.lexsort((total, level))[0])
+        level[best] += 1
+        total = total + (np.arange(len(have)) == best)
+    return places
+
+
+def out_of_sample(
+    run: Run, k: int = 5, groups: np.ndarray | None = None, seed: int = 0, jobs: int = 1, tell: Tell = silent
+) -> np.ndarray:
+    """(N, K) probabilities of each training example by a model that was not trained on its fold."""
+    if not run.classes:
+        raise InputError(f"{run.path}: a regression has no class probabilities")
+    fold = folds(run.signals.gold, k, groups, seed)
+    name = f"folds-{k}" + (f"-seed{seed}" if seed else "") + ("-grouped" if groups is not None else "")
+    files = [_kept_ids(run, name, number, fold != number) for number in range(k)]
+    trials = [{"name": f"fold{number}", "set": {"select.ids": str(file)}} for number, file in enumerate(files)]
+    done = swept(run, name, recipe_of(run, record=None), trials, jobs=jobs, tell=tell)
+    found = np.full((len(run.train), len(run.classes)), np.nan)
+    for number, trial in enumerate(done.trials):
+        own = Run(trial.path)
+        same_rows(run, own)
+        columns = own.predictions("train").select([f"prob_{name}" for name in run.classes]).to_numpy()
+        found[fold == number] = columns[fold == number]
+    return found
+
+
+def _kept_ids(run: Run, name: str, number: int, kept: np.ndarray) -> Path:
+    path = run.path / FOLDER / f"{name}.ids" / f"fold{number}.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ids = run.train.ids
+    runs.write_text(path, "".join(f"{ids[row]}\n" for row in np.flatnonzero(kept)))
+    return path
