@@ -12,9 +12,8 @@ from leadline.data.corruption import THRESHOLD
 from leadline.errors import InputError
 from leadline.launch import Tell
 from leadline.runs import Run
+from leadline.suspects.planted import aum_threshold
 from leadline.sweep.work import silent
-
-QUANTILE = 0.99  # of the threshold samples' AUM; the paper's
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def threshold_samples(run: Run, seed: int = 0, jobs: int = 1, tell: Tell = silen
         same_rows(run, own)
         margin = scores.aum(own.signals)
         extra = (own.train.table["_label"] == THRESHOLD).to_numpy()
-        cutoffs.append(float(np.nanquantile(margin[extra], QUANTILE)))
+        cutoffs.append(aum_threshold(margin[extra]))
         margins.append(np.where(extra, np.nan, margin))
     aum = np.stack(margins)  # (2, N), NaN where the row was a threshold sample
     normal = ~np.isnan(aum)

@@ -11,7 +11,7 @@ from leadline.cli.output import print_json, print_table, say
 from leadline.cli.reading import Json, RunPath
 
 if TYPE_CHECKING:
-    from leadline.audit.labels import Audit
+    from leadline.audit import Audit
 
 
 def audit(
@@ -35,7 +35,6 @@ def audit(
     threshold: Annotated[
         bool, typer.Option("--threshold", help="Two trainings with threshold samples: the cut-off of the AUM paper.")
     ] = False,
-    neighbours: Annotated[int, typer.Option(min=0, help="Nearest neighbours that explain a suspect; 0: none.")] = 10,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all suspects to this CSV.")] = None,
     json: Json = False,
@@ -45,17 +44,71 @@ def audit(
     Example: leadline audit runs/reviews-minilm-1 --probabilities prequential --top 50 -o suspects.csv
     """
     from leadline import runs
-    from leadline.audit import labels
+    from leadline.audit import Wanted
+    from leadline.audit import audit as audited
 
-    wanted = labels.Wanted(
-        score, probabilities, quality, filter, folds, split, calibrate, planted, flips, threshold, neighbours
-    )
-    found = labels.audit(runs.open(run), wanted, top, jobs, say)
+    wanted = Wanted(score, probabilities, quality, filter, folds, split, calibrate, planted, flips, threshold)
+    opened = runs.open(run)
+    found = audited(opened, wanted, jobs, say)
     if output is not None:
-        labels.write(found, output)
+        runs.write_suspects(opened, found.suspects, output, split)
     if json:
-        print_json(found.to_dict(top))
+        print_json(as_json(found, top))
         return
     print_audit(found, top)
     if output is not None:
         print(f"written  {output}: {found.suspects.height:,} suspects")
+
+
+def print_audit(found: Audit, top: int) -> None:
+    rows = [list(row) for row in found.suspects.head(top).select(COLUMNS).iter_rows()]
+    table = f"{found.split}: {found.suspects.height:,} of {found.n:,} labels in doubt, ranked by {found.ranked_by}"
+    print_table(table, [*COLUMNS], rows)
+    for sentence in sentences(found):
+        print(sentence)
+
+
+COLUMNS = ("rank", "id", "label", "suggested", "probability", "score", "reason")
+
+
+def sentences(found: Audit) -> list[str]:
+    """How many, each number with its assumption."""
+    told = list(found.told)
+    if found.expected is not None:
+        told.append(
+            f"confident learning expects {found.expected:.0f} wrong labels (if the model errs alike within each class; "
+            "no interval)"
+        )
+    if found.calibration is not None and found.best is not None and found.planted is not None:
+        c, k = found.calibration, len(found.planted.rows)
+        told.append(
+            f"of {k} planted errors {int(c.found[k - 1])} are among the first {k} ({c.precision[k - 1]:.0%}); "
+            f"at most {c.high:.0f} natural errors at {c.level:.0%}, if {c.assumption}"
+        )
+        best = found.best.row(0, named=True)
+        told.append(
+            f"best on the planted errors: {best['score']}, average precision {best['average_precision']:.3f} "
+            f"[{best['low']:.3f}, {best['high']:.3f}]"
+        )
+    if found.threshold is not None:
+        low, high = sorted(found.threshold.cutoffs)
+        told.append(
+            f"threshold samples: {int(found.threshold.flagged.sum())} examples have an AUM at or below that of 99 % of "
+            f"the rows moved to a class of their own ({low:.2f} and {high:.2f} in the two trainings)"
+        )
+    return told
+
+
+def as_json(found: Audit, top: int) -> dict[str, Any]:
+    c = found.calibration
+    return {
+        "run": str(found.run.path), "split": found.split, "n": found.n, "ranked_by": found.ranked_by,
+        "suspects": found.suspects.head(top).to_dicts(), "expected": found.expected,
+        "calibration": c and {"planted": c.n_planted, "value": c.value, "high": c.high, "level": c.level,
+                              "cutoff": c.cutoff, "assumption": c.assumption,
+                              "precision": c.precision[: 4 * c.n_planted].tolist()},
+        "best": found.best.to_dicts() if found.best is not None else None,
+        "threshold": found.threshold and {"cutoffs": list(found.threshold.cutoffs),
+                                          "flagged": int(found.threshold.flagged.sum())},
+        "told": sentences(found),
+    }  # fmt: skip

@@ -58,10 +58,11 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def write_suspects(run: Run, suspects: pl.DataFrame) -> None:
+def write_suspects(run: Run, suspects: pl.DataFrame, path: Path | None = None, split: str = "train") -> None:
     """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
-    table = suspects.join(with_ids(run.train.table, suspects.columns), on="id", how="left", maintain_order="left")
-    write_table(run.path / "suspects.csv", table)
+    examples = run.train if split == "train" else run.examples.split(split)
+    table = suspects.join(with_ids(examples.table, suspects.columns), on="id", how="left", maintain_order="left")
+    write_table(path or run.path / "suspects.csv", table)
 
 
 def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFrame:

@@ -36,9 +36,25 @@ def rank(signals: Signals, columns: Mapping[str, np.ndarray], by: str = "aum", m
     """
     values = _usable(columns, by)
     doubt = values if SCORES[by].higher_is == "harder" else -values
-    scored = np.flatnonzero(~np.isnan(values))
+    return _listed(signals, values, doubt, columns.get("action_mean"), most)
+
+
+def rank_doubt(
+    signals: Signals, doubt: np.ndarray, losses: np.ndarray | None = None, most: int | None = None
+) -> pl.DataFrame:
+    """As `rank`, by any doubt (N,): higher is more doubtful, and is the column `score`.
+
+    losses  (N,) mean loss, for the reason where there are no probabilities
+    """
+    return _listed(signals, doubt, doubt, losses, most)
+
+
+def _listed(
+    signals: Signals, values: np.ndarray, doubt: np.ndarray, losses: np.ndarray | None, most: int | None
+) -> pl.DataFrame:
+    scored = np.flatnonzero(~np.isnan(doubt))
     rows = scored[np.argsort(-doubt[scored], kind="stable")][:most]  # most doubtful first
-    losses = columns.get("action_mean", np.full(len(signals), np.nan))
+    losses = np.full(len(signals), np.nan) if losses is None else losses
     parts = [
         _described(signals.rows(block), values[block], losses[block], start + 1)
         for start in range(0, len(rows), BLOCK)
