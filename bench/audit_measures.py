@@ -1,0 +1,221 @@
+"""How well every score finds planted errors: average precision, precision among the first k, AUROC; for bench/audit.py.
+
+Ours, and the peers' own code on the same logits and probabilities: cleanlab's label quality and filters, aum, Dataset
+Cartography's metrics, Datagnosis. A peer that is not at hand is left out.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import markdown
+from sklearn.metrics import roc_auc_score
+
+from leadline import scores
+from leadline.audit import planted
+from leadline.errors import InputError
+from leadline.evaluate import mean_interval
+from leadline.runs import Run
+from leadline.signals import Signals
+from leadline.suspects import confident, probabilities
+from leadline.suspects.combined import combine
+from leadline.suspects.planted import best_score, doubts
+
+Doubts = dict[str, np.ndarray]  # name -> (N,), higher is more doubtful
+TOP = 100
+
+
+def of(run: Run, folds: np.ndarray | None, peers: Path | None, calibrated: bool = True) -> dict[str, Any]:
+    """Every measure of one trial whose wrong labels are known."""
+    table = run.train.table
+    wrong = (table["_label"] != table["_true_label"]).to_numpy()
+    found, seconds, filters = {}, {}, {}
+    for name, work in sources(run, folds, peers, calibrated).items():
+        began = time.perf_counter()
+        try:
+            found |= work()
+        except (InputError, ImportError) as error:
+            print(f"left out: {name}: {error}", file=sys.stderr)
+            continue
+        seconds[name] = time.perf_counter() - began
+    for name, q in distributions(run, folds).items():
+        filters |= flagged(name, q, run.signals.gold, wrong)
+    mode = run.signals.periods[0].metadata.get("mode")
+    return {
+        "n": len(wrong), "wrong": int(wrong.sum()), "mode": mode, "seconds": seconds,
+        "measures": {name: measure(doubt, wrong) for name, doubt in found.items()}, "filters": filters,
+    }  # fmt: skip
+
+
+def sources(run: Run, folds: np.ndarray | None, peers: Path | None, calibrated: bool) -> dict[str, Callable[[], Doubts]]:
+    """What gives doubts, timed one by one."""
+    found: dict[str, Callable[[], Doubts]] = {
+        "leadline": lambda: doubts(scores.compute(run.signals)[0]),
+        "leadline, first epoch": lambda: {f"{n} @1": d for n, d in doubts(scores.compute(run.signals.window(1))[0]).items()},
+        "prequential": lambda: {f"prequential {n}": probabilities.informed(run.signals, n) for n in probabilities.INFORMED},
+    }
+    if calibrated:
+        found["combined"] = lambda: combined(run)
+    for name, q in distributions(run, folds).items():
+        found[f"quality, {name}"] = lambda name=name, q=q: quality(name, q, run.signals.gold)
+        found[f"cleanlab, {name}"] = lambda name=name, q=q: cleanlab(name, q, run.signals.gold)
+    if peers is not None:
+        found["aum 1.0.2"] = lambda: aum_package(run.signals, peers)
+        found["cartography"] = lambda: cartography_package(run.signals, peers)
+    return found
+
+
+def distributions(run: Run, folds: np.ndarray | None) -> dict[str, np.ndarray]:
+    """(N, K) probabilities by where they come from."""
+    found = {"run": probabilities.own(run.signals).values}
+    if run.signals.periods[0].metadata.get("mode") == "online":
+        found["prequential"] = probabilities.prequential(run.signals).values
+    return found | ({"folds": folds} if folds is not None else {})
+
+
+def quality(name: str, q: np.ndarray, gold: np.ndarray) -> Doubts:
+    return {f"{kind} ({name})": -work(q, gold) for kind, work in confident.QUALITY.items()}
+
+
+def combined(run: Run) -> Doubts:
+    """Weights from errors planted upon those that are there; applied to this run. It never sees which are which."""
+    extra = planted(run, 0.05, seed=1)
+    learned = combine(scores.compute(extra.run.signals)[0], extra.wrong)
+    best = best_score(scores.compute(extra.run.signals)[0], extra.wrong, count=2).row(0, named=True)["score"]
+    own = scores.compute(run.signals)[0]
+    return {"combined": learned.apply(own), "best by --calibrate": doubts({best: own[best]})[best]}
+
+
+def cleanlab(name: str, q: np.ndarray, gold: np.ndarray) -> Doubts:
+    from cleanlab.rank import get_label_quality_scores
+
+    return {f"cleanlab {method} ({name})": -get_label_quality_scores(gold, q, method=method, adjust_pred_probs=False)
+            for method in confident.QUALITY}  # fmt: skip
+
+
+def flagged(name: str, q: np.ndarray, gold: np.ndarray, wrong: np.ndarray) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of what cleanlab's filters flag."""
+    found = {}
+    for kind in confident.FILTERS:
+        began = time.perf_counter()
+        mask = confident.issues(q, gold, kind).flagged
+        hits = int((mask & wrong).sum())
+        precision, recall = hits / max(mask.sum(), 1), hits / max(wrong.sum(), 1)
+        f1 = 2 * precision * recall / max(precision + recall, 1e-12)
+        found[f"{kind} ({name})"] = {"flagged": int(mask.sum()), "precision": precision, "recall": recall, "f1": f1,
+                                     "seconds": time.perf_counter() - began}  # fmt: skip
+    return found
+
+
+def aum_package(signals: Signals, peers: Path) -> Doubts:
+    import pandas as pd
+    import scores as bench_scores  # the bench beside this file knows how to load them
+    import torch
+
+    calculator, gold = bench_scores.aum_of(peers), torch.from_numpy(signals.gold)
+    if calculator is None:
+        raise ImportError("aum")
+    with tempfile.TemporaryDirectory() as folder:
+        aum = calculator(folder)
+        for period in signals.periods:
+            aum.update(torch.from_numpy(np.ascontiguousarray(period.logits)), gold, list(range(len(gold))))
+        aum.finalize()
+        table = pd.read_csv(Path(folder) / "aum_values.csv").sort_values("sample_id")
+    return {"aum package": -table["aum"].to_numpy(float)}
+
+
+def cartography_package(signals: Signals, peers: Path) -> Doubts:
+    import types
+
+    import scores as bench_scores
+
+    metrics = bench_scores.cartography_of(peers)
+    if metrics is None:
+        raise ImportError("cartography")
+    logits = np.stack([period.logits for period in signals.periods])
+    dynamics = {i: {"logits": logits[:, i].tolist(), "gold": int(y)} for i, y in enumerate(signals.gold)}
+    table, _ = metrics(dynamics, types.SimpleNamespace(include_ci=False, burn_out=len(logits)))
+    easier = ("confidence", "correctness")
+    return {f"cartography {name}": table[name].to_numpy(float) * (-1 if name in easier else 1)
+            for name in (*easier, "forgetfulness", "variability")}  # fmt: skip
+
+
+def measure(doubt: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """Ties share their place: no order of the rows helps or harms."""
+    values = np.where(np.isnan(doubt), -np.inf, doubt)
+    finite = np.nan_to_num(values, posinf=1e300, neginf=-1e300)
+    ap = best_score({"doubt": values}, wrong).row(0, named=True)
+    k = int(wrong.sum())
+    return {
+        "ap": ap["average_precision"], "ap_low": ap["low"], "ap_high": ap["high"],
+        "auroc": float(roc_auc_score(wrong, finite)),
+        "precision_at_k": expected_precision(values, wrong, k),
+        f"precision_at_{TOP}": expected_precision(values, wrong, min(TOP, len(wrong))),
+    }  # fmt: skip
+
+
+def expected_precision(values: np.ndarray, wrong: np.ndarray, k: int) -> float:
+    """Share of wrong labels among the k most doubtful; those that tie at the cut count in part."""
+    cut = np.sort(values)[::-1][k - 1]
+    above, tied = values > cut, values == cut
+    share = (k - above.sum()) / tied.sum()
+    return float((wrong[above].sum() + share * wrong[tied].sum()) / k)
+
+
+# --- over all trials --------------------------------------------------------------------------------------------------
+
+
+def cells(results: list[dict[str, Any]], what: str = "ap") -> dict[str, dict[str, float]]:
+    """{score: {trial: value}} over the trials with an online record."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for result in results:
+        if "snapshot" not in result["trial"]:
+            for name, values in result["measures"].items():
+                found[name][result["trial"]] = values[what]
+    return found
+
+
+def left_out_choice(by_score: dict[str, dict[str, float]], candidates: list[str]) -> dict[str, dict[str, Any]]:
+    """{data set: {chosen, value, best, best_value}}: the score that is best on all other data sets, judged on this one."""
+    trials = sorted({trial for values in by_score.values() for trial in values})
+    sets = sorted({trial.split("-")[0] for trial in trials})
+
+    def mean(name: str, keep: Callable[[str], bool]) -> float:
+        return float(np.mean([v for trial, v in by_score[name].items() if keep(trial.split("-")[0])]))
+
+    found = {}
+    for left in sets:
+        elsewhere = {name: mean(name, lambda s, left=left: s != left) for name in candidates} if len(sets) > 1 else {}
+        here = {name: mean(name, lambda s, left=left: s == left) for name in candidates}
+        chosen = max(elsewhere or here, key=(elsewhere or here).__getitem__)
+        best = max(here, key=here.__getitem__)
+        found[left] = {"chosen": chosen, "value": here[chosen], "best": best, "best_value": here[best]}
+    return found
+
+
+def complete(by_score: dict[str, dict[str, float]]) -> list[str]:
+    """The scores that every trial has."""
+    most = max(len(values) for values in by_score.values())
+    return [name for name, values in by_score.items() if len(values) == most]
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    if not results:
+        return "no trial is finished"
+    ap, auroc, at_k = (cells(results, what) for what in ("ap", "auroc", "precision_at_k"))
+    rows = []
+    for name in sorted(complete(ap), key=lambda n: -np.mean(list(ap[n].values()))):
+        mean, low, high = mean_interval(list(ap[name].values()))
+        sets = sorted({trial.split("-")[0] for trial in ap[name]})
+        each = [f"{np.mean([v for t, v in ap[name].items() if t.split('-')[0] == s]):.2f}" for s in sets]
+        more = [f"{np.mean(list(part[name].values())):.3f}" for part in (at_k, auroc)]
+        rows.append([name, f"{mean:.3f} [{low:.3f}, {high:.3f}]", *more, " ".join(each)])
+    header = ["score", "average precision [95 %]", "precision at k", "AUROC", "AP by data set: " + " ".join(sets)]
+    return markdown(header, rows)
