@@ -18,6 +18,9 @@ from leadline.signals import FIELDS, Period, Signals, complete, from_logits
 
 INF, NAN = float("inf"), float("nan")
 
+RECORDED = [name for name, score in SCORES.items() if score.probe is None]  # the others: tests/test_probes.py
+PROBED = set(SCORES) - set(RECORDED)
+
 # The worked example of the definitions: four examples, three epochs, three classes.
 GOLD = np.array([0, 0, 1, 1])
 LOGITS = np.array(  # (E, N, K)
@@ -142,7 +145,7 @@ def test_an_example_readable_by_eye() -> None:
         assert SCORES[name].function(signals)[0] == pytest.approx(answer, abs=2e-6), name
     answers = sorted(ANSWERS.values())
     assert min(b - a for a, b in zip(answers, answers[1:], strict=False)) > 5e-4  # a swap of two scores would show
-    assert set(SCORES) - set(ANSWERS) == {"epistemic", "never_learned"}  # equal to variability; 0
+    assert set(RECORDED) - set(ANSWERS) == {"epistemic", "never_learned"}  # equal to variability; 0
 
 
 # Facts that hold for every score
@@ -178,7 +181,7 @@ def gaps() -> Signals:
     return forget(random_signals(), seen)
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", RECORDED)
 def test_shape_type_and_range(gaps: Signals, name: str) -> None:
     score = SCORES[name]
     values = score.function(gaps)
@@ -199,7 +202,7 @@ def test_shape_type_and_range(gaps: Signals, name: str) -> None:
     assert (known >= low).all() and (known <= high).all() and known.min() < known.max()
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", RECORDED)
 def test_rows_are_scored_one_by_one(gaps: Signals, name: str) -> None:
     whole = SCORES[name].function(gaps)
     order = np.random.default_rng(1).permutation(len(gaps))
@@ -211,7 +214,7 @@ def test_rows_are_scored_one_by_one(gaps: Signals, name: str) -> None:
 NUMBERED = {"first_learned", "learned_for_good", "loss_slope"}  # speak of epochs by their number
 
 
-@pytest.mark.parametrize("name", [name for name in SCORES if name not in NUMBERED])
+@pytest.mark.parametrize("name", [name for name in RECORDED if name not in NUMBERED])
 def test_an_unobserved_epoch_is_as_if_it_had_not_been(name: str) -> None:
     full = random_signals()
     for hole in range(2 if name == "el2n_early" else 0, full.n_epochs):
@@ -231,7 +234,7 @@ DIRECTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("name", RECORDED)
 def test_direction(name: str) -> None:
     z = np.log(np.array(list(DIRECTIONS.values()))).transpose(1, 0, 2)  # (E, 4, K)
     signals = from_logits(list(DIRECTIONS), z, np.zeros(4, dtype=int))
@@ -259,7 +262,7 @@ def test_what_an_entry_says(name: str) -> None:
     assert "(N,)" in (score.function.__doc__ or "")
 
 
-@pytest.mark.parametrize("name", [name for name, score in SCORES.items() if "logits" not in score.needs])
+@pytest.mark.parametrize("name", [name for name in RECORDED if "logits" not in SCORES[name].needs])
 def test_scores_that_need_no_logits_run_without(name: str) -> None:
     signals = random_signals()
     bare = without_columns(signals, "logits")
@@ -325,7 +328,7 @@ def test_absent_options_are_not_counted() -> None:
     z = np.log([[0.5, 0.3, 0.2]])
     wide = np.concatenate([z, [[-np.inf]]], axis=1)
     three, four = (from_logits(["a"], x[None], np.array([1])) for x in (z, wide))
-    for name in SCORES:
+    for name in RECORDED:
         np.testing.assert_allclose(SCORES[name].function(four), SCORES[name].function(three), rtol=1e-6, err_msg=name)
 
 
@@ -339,7 +342,7 @@ def without_columns(signals: Signals, *names: str) -> Signals:
 
 def test_compute_in_blocks_equals_the_whole(gaps: Signals) -> None:
     columns, left_out = scores.compute(gaps, block=7)
-    assert list(columns) == list(SCORES) and left_out == {} and list(columns)[0] == "confidence"
+    assert list(columns) == RECORDED and set(left_out) == PROBED and list(columns)[0] == "confidence"
     for name, column in columns.items():
         np.testing.assert_allclose(column, SCORES[name].function(gaps), rtol=1e-12)
 
@@ -365,7 +368,7 @@ def test_compute_of_some_names() -> None:
 
 def test_without_logits_the_reason_is_given() -> None:
     columns, left_out = scores.compute(without_columns(random_signals(), "logits"))
-    assert set(left_out) == {name for name, score in SCORES.items() if "logits" in score.needs}
+    assert set(left_out) == {name for name, score in SCORES.items() if "logits" in score.needs} | PROBED
     assert "el2n" in left_out and "aum" in columns and "entropy" in columns
     assert left_out["el2n"].startswith("needs logits; this run has none: its answer space is not fixed")
 
@@ -384,7 +387,7 @@ def test_a_regression_has_losses_only() -> None:
 
 def test_a_single_epoch_leaves_out_what_compares_epochs() -> None:
     columns, left_out = scores.compute(random_signals(epochs=1))
-    assert set(left_out) == {name for name, score in SCORES.items() if "several epochs" in score.needs}
+    assert set(left_out) == {name for name, score in SCORES.items() if "several epochs" in score.needs} | PROBED
     assert left_out["variability"] == "needs several epochs; this run has 1" and "confidence" in columns
 
 

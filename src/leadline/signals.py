@@ -147,6 +147,7 @@ class Signals:
     targets: np.ndarray | None = None  # (N, K) where labels are distributions
     classes: tuple[str, ...] = ()
     identity: Mapping[str, str] = field(default_factory=dict)  # fingerprints of inputs and labels
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)  # {score: (N,)} what needed the model again
 
     def __len__(self) -> int:
         return len(self.gold)
@@ -227,6 +228,7 @@ class Signals:
             gold=self.gold[rows],
             targets=None if self.targets is None else self.targets[rows],
             periods=tuple(period.rows(rows) for period in self.periods),
+            probes={name: values[rows] for name, values in self.probes.items()},
         )
 
     def blocks(self, size: int = 100_000) -> Iterator[tuple[slice, Signals]]:

@@ -24,6 +24,7 @@ from leadline.learn import models, notes, sanity
 from leadline.learn.checkpoint import Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import CALMER
+from leadline.learn.kept_weights import KeptWeights
 from leadline.learn.loop import Event, Fit, Material
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
@@ -101,6 +102,7 @@ class Job:
             recorder = Recorder.of(train_set, path / "signals", metadata, keep_logits=r.record.logits)
             self.recorders["train"] = recorder
         validated = "validation" in self.examples.splits
+        kept = r.record.checkpoints if r.record else None
 
         def beside() -> dict[str, int]:
             periods = {name: recorder.periods for name, recorder in self.recorders.items()}
@@ -114,6 +116,7 @@ class Job:
             validate=self._validation(path, noted, start) if validated else None,
             better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock, sharded=sharded,
             checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start, sharded),
+            kept_weights=KeptWeights(path / "checkpoints", kept) if kept else None,
         )  # fmt: skip
 
     def _validation(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError
 from leadline.experiment.job import Job, answers
-from leadline.learn import models, notes, ranks, sanity, sharding
+from leadline.learn import kept_weights, models, notes, ranks, sanity, sharding
 from leadline.learn.clock import Clock
 from leadline.learn.loop import Event
 from leadline.recipe import Recipe
@@ -147,8 +146,8 @@ def claim(
 
 
 def _clear(path: Path) -> None:
-    """What only an unfinished run needs."""
-    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    """Away with what only an unfinished run needs."""
+    kept_weights.clear(path / "checkpoints")
     (path / runs.LOCK).unlink(missing_ok=True)
 
 

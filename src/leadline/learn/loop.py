@@ -27,6 +27,7 @@ from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
 from leadline.learn.interpolate import SentenceMix
+from leadline.learn.kept_weights import KeptWeights
 from leadline.learn.optimiser import Best, adamw, schedule
 from leadline.learn.packing import Packer
 from leadline.learn.predict import predict
@@ -70,6 +71,7 @@ class Fit:
     tell: Callable[[Event], None] = lambda event: None
     ids: Sequence[str] | None = None  # what an error calls the examples
     checkpoints: Checkpoints | None = None
+    kept_weights: KeptWeights | None = None  # for probes
     sharded: bool = False  # over the processes, instead of a copy in each
     clock: Clock = field(default_factory=Clock)
     updates: int = 0
@@ -167,6 +169,9 @@ class Fit:
     def _whole_epoch(self, number: int) -> None:
         """Trains, records, validates and keeps one epoch."""
         metrics = self._epoch(number)
+        if self.kept_weights:
+            with self.clock("checkpoint"):
+                self.kept_weights.write(number + 1, self.model)
         if self.best and self.best.stop(metrics["validation"], self._weights, number + 1):
             self.stopped = True
             self._end_period(number, last=True)

@@ -257,20 +257,21 @@ def _float(value: Any) -> Any:
 
 def scale_of(model: nn.Module, labels: np.ndarray) -> tuple[float, float]:
     """(mean, std) by which a regression's labels (N,) are standardised. A head without bias cannot hold a mean: 0."""
-    mean = float(labels.mean()) if _decision_layer(model).bias is not None else 0.0
+    mean = float(labels.mean()) if decision_layer(model).bias is not None else 0.0
     return mean, float(np.sqrt(np.mean((labels - mean) ** 2))) or 1.0
 
 
 @torch.no_grad()
 def fold_scale(model: nn.Module, mean: float, std: float) -> None:
     """Puts y = std * z + mean into the last layer of a regression model, so that it answers in the labels' unit."""
-    layer = _decision_layer(model)
+    layer = decision_layer(model)
     layer.weight.mul_(std)
     if layer.bias is not None:
         layer.bias.mul_(std).add_(mean)
 
 
-def _decision_layer(model: nn.Module) -> nn.Linear:
+def decision_layer(model: nn.Module) -> nn.Linear:
+    """The layer that makes the logits: the last linear one of the head."""
     return [m for m in head(model).modules() if isinstance(m, nn.Linear)][-1]
 
 

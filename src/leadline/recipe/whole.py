@@ -38,6 +38,12 @@ class Recipe(Part):
                 raise ValueError("data.sample.per_class: regression has no classes; use n")
         if self.training.early_stopping is not None and self.data.validation is None:
             raise ValueError("training.early_stopping needs validation data: set data.validation")
+        if self.record is not None and isinstance(self.record.checkpoints, list):
+            beyond = [epoch for epoch in self.record.checkpoints if epoch > self.training.epochs]
+            if beyond:
+                raise ValueError(
+                    f"record.checkpoints: there is no epoch {beyond[0]}; training.epochs is {self.training.epochs}"
+                )
         if self.data.corrupt is not None and self.data.corrupt.kind == "by-confusion" and self.base is None:
             raise ValueError("data.corrupt: by-confusion needs `base: {run: …}`, whose validation confusions it copies")
         if self.base is None:

@@ -141,6 +141,7 @@ def _source(run: Run, max_epochs: int | None, skip_epochs: int) -> dict[str, Any
     """What the scores of these epochs are computed from: files with their sizes and times, and this version."""
     numbers = list(range(1, run.signals.n_epochs + 1))[skip_epochs:max_epochs]
     files = [run.path / "examples.parquet", *(period_path(run.path / "signals", number) for number in numbers)]
+    files += sorted((run.path / "probes").glob("*.npy"))
     states = {str(file.relative_to(run.path)): file.stat() for file in files}
     return {
         "leadline": version("leadline"),

@@ -64,6 +64,7 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     content = {split: source["sha256"] for split, source in examples.sources.items()}
     keys, model = recipe.to_dict(), model_files(recipe.model_name)
     stand_on = [*model, *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
+    stand_on += _probes_of(recipe, base) if base else []
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
     if recipe.select is not None and recipe.select.ids is not None:
         keys["select"]["ids"] = _content(Path(recipe.select.ids), sha256)
@@ -75,6 +76,12 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     for path in stand_on:
         digest.update(bytes.fromhex(sha256(path)))
     return digest.hexdigest()
+
+
+def _probes_of(recipe: Recipe, base: Run) -> list[Path]:
+    """The probes of the base that the recipe reads as scores."""
+    asked = sorted({base.path / "probes" / f"{score}.npy" for score in _scores_of(recipe).values()})
+    return [path for path in asked if path.is_file()]
 
 
 def _content(path: Path, sha256: Callable[[Path], str]) -> str:

@@ -19,6 +19,7 @@ from leadline.data.examples import Examples, fingerprint
 from leadline.data.ids import Ids
 from leadline.errors import InputError, nearest
 from leadline.recipe import Recipe, load
+from leadline.runs import probes
 from leadline.scores import regions
 from leadline.signals import Signals
 
@@ -119,10 +120,11 @@ class Run:
         """Class names in the order of the logits; empty for a regression."""
         return self.examples.classes
 
-    @cached_property
+    @property
     def signals(self) -> Signals:
-        """Outcomes of the training examples, rows in the order of `run.train`."""
-        return self._train_record[0]
+        """Outcomes of the training examples, rows in the order of `run.train`; with them what probes/ holds now."""
+        record = self._train_record[0]
+        return replace(record, probes=probes.read_probes(self.path / "probes", record.identity, len(record)))
 
     @property
     def labels(self) -> pl.Series:

@@ -3,7 +3,7 @@
 A score is a pure function of `signals.Signals`, row by row, float64, NaN where nothing was observed. Its entry in
 SCORES says direction, range, paper and what it needs; the CLI, the map's menus and the audit iterate SCORES.
 
-Order inside the room: registry · observed · gold · predicted · table · regions.
+Order inside the room: registry · observed · gold · predicted · probed · table · regions.
 """
 
 from leadline.scores import regions
@@ -47,6 +47,17 @@ from leadline.scores.predicted import (
     normalised_margin,
     normalised_margin_of_mean,
 )
+from leadline.scores.probed import (
+    grand,
+    grand_full,
+    prediction_depth,
+    pvi,
+    second_split_forgetting,
+    vog,
+    vog_early,
+    vog_late,
+    vog_raw,
+)
 from leadline.scores.regions import Axes, Regions, axes, by_data_iq, by_proportion, by_threshold
 from leadline.scores.registry import NEEDS, SCORES, Score
 from leadline.scores.table import average, columns, compute, known, usable
@@ -86,6 +97,8 @@ __all__ = [
     "first_learned",
     "forgetting",
     "gold_probability",
+    "grand",
+    "grand_full",
     "learned_for_good",
     "loss_drop",
     "loss_last",
@@ -99,8 +112,15 @@ __all__ = [
     "never_learned",
     "normalised_margin",
     "normalised_margin_of_mean",
+    "prediction_depth",
+    "pvi",
     "regions",
+    "second_split_forgetting",
     "self_confidence",
     "threshold_closeness",
     "variability",
+    "vog",
+    "vog_early",
+    "vog_late",
+    "vog_raw",
 ]

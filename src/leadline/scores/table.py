@@ -8,6 +8,7 @@ import numpy as np
 
 from leadline.errors import InputError, nearest
 from leadline.scores.observed import mean
+from leadline.scores.probed import lacking
 from leadline.scores.registry import NEEDS, SCORES
 from leadline.signals import Signals
 
@@ -34,6 +35,8 @@ def usable(signals: Signals, names: str | Iterable[str] = "all") -> tuple[list[s
     found, left_out = [], {}
     for name in known(names):
         reasons = [missing[need] for need in SCORES[name].needs if need in missing]
+        if SCORES[name].probe and name not in signals.probes:
+            reasons.append(lacking(name))
         if reasons:
             left_out[name] = "; ".join(reasons)
         else:
@@ -78,6 +81,8 @@ def _missing(signals: Signals, need: str) -> str | None:
     """Why the run cannot serve a need, or None."""
     if need == "several epochs":
         return f"needs several epochs; this run has {signals.n_epochs}" if signals.n_epochs < 2 else None
+    if need == "probe":
+        return None  # each has a file of its own: `usable` asks for it
     if need == "gold":
         no_class = not np.issubdtype(signals.gold.dtype, np.integer)
         return "needs a gold class; the answers of this run are no classes" if no_class else None
