@@ -29,6 +29,9 @@ TEXTS = {  # id -> label, text, where it lies on a circle (degrees)
 }
 
 
+WIDE = 13.0  # of the median distance to the nearest, half a degree here: a bit more than one and a half degrees
+
+
 def circle(degrees: list[float]) -> np.ndarray:
     angle = np.deg2rad(degrees)
     return np.column_stack([np.cos(angle), np.sin(angle), *np.zeros((2, len(angle)))]).astype(np.float64)
@@ -80,8 +83,8 @@ def test_columns_are_compared_column_by_column(examples: Examples) -> None:
 
 
 def test_groups_join_the_same_and_the_near(examples: Examples, x: np.ndarray) -> None:
-    found = suspects.find_duplicates(examples, x)
-    assert found.near is not None and found.near.limit == pytest.approx(0.13 * found.near.median)
+    found = suspects.find_duplicates(examples, x, WIDE)
+    assert found.near is not None and found.near.limit == pytest.approx(WIDE * cosine(0.5))
     assert found.group.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5, 6]
     assert found.members(4).tolist() == [3, 4, 5]
     alone = suspects.find_duplicates(examples)
@@ -89,7 +92,7 @@ def test_groups_join_the_same_and_the_near(examples: Examples, x: np.ndarray) ->
 
 
 def test_conflicts_are_the_groups_whose_labels_differ(examples: Examples, x: np.ndarray) -> None:
-    table = suspects.conflicts(examples, suspects.find_duplicates(examples, x), x)
+    table = suspects.conflicts(examples, suspects.find_duplicates(examples, x, WIDE), x)
     assert table.columns == ["group", "id", "label", "text", "distance", "exact"]
     assert table["group"].to_list() == [1, 1, 1, 2, 2, 2] and table["id"].to_list() == list("abcdef")
     assert table["label"].to_list() == ["ham", "spam", "ham", "ham", "spam", "spam"]
@@ -116,7 +119,7 @@ def test_a_row_that_shares_its_text_with_agreeing_rows_only_is_not_exact(example
     table = table.with_columns(pl.when(pl.col("_id") == "i").then(pl.lit("ham")).otherwise("_label").alias("_label"))
     changed = replace(examples, table=table)
     x[8] = x[6]
-    found = suspects.conflicts(changed, suspects.find_duplicates(changed, x), x)
+    found = suspects.conflicts(changed, suspects.find_duplicates(changed, x, WIDE), x)
     tide = found.filter(pl.col("id").is_in(["g", "h", "i"]))
     assert tide["exact"].to_list() == [False] * 3
     np.testing.assert_allclose(tide["distance"], [cosine(0.2)] * 3, atol=1e-12)
@@ -151,13 +154,15 @@ def test_leaks_name_the_test_texts_that_are_known(examples: Examples) -> None:
         ("t4", "spam", "l", "spam", 1, False),
     ]
     said = suspects.leak_note(found, 4)
-    assert said.startswith("3 of 4 test examples have the same text as a training example, 1 of them with another label")
+    assert said.startswith(
+        "3 of 4 test examples have the same text as a training example, 1 of them with another label"
+    )
     nothing = suspects.leaks(replace(examples, inputs=()), test)
     assert nothing.height == 0 and nothing.columns == found.columns and suspects.leak_note(nothing, 4) == ""
 
 
 def test_one_example_is_explained(examples: Examples, x: np.ndarray, signals: Signals) -> None:
-    said = suspects.explain(signals, 1, x, k=4, found=suspects.find_duplicates(examples, x))
+    said = suspects.explain(signals, 1, x, k=4, found=suspects.find_duplicates(examples, x, WIDE))
     assert (said.id, said.label, list(said.ids), list(said.labels)) == (
         "b",
         "spam",
@@ -175,7 +180,7 @@ def test_one_example_is_explained(examples: Examples, x: np.ndarray, signals: Si
 
 
 def test_duplicates_with_another_label_come_first(examples: Examples, x: np.ndarray, signals: Signals) -> None:
-    said = suspects.explain(signals, 5, x, found=suspects.find_duplicates(examples, x))
+    said = suspects.explain(signals, 5, x, found=suspects.find_duplicates(examples, x, WIDE))
     assert [(d.id, d.exact) for d in said.duplicates] == [("d", False), ("e", False)]
     assert said.duplicates[0].distance == pytest.approx(cosine(1.5)) and len(said.ids) == 10
 
@@ -202,7 +207,7 @@ def test_columns_beside_the_suspects(examples: Examples, x: np.ndarray, signals:
     table = pl.DataFrame({"id": ["e", "b", "k"], "suggested": ["ham", "ham", None], "rank": [1, 2, 3]},
                          schema_overrides={"suggested": pl.String})  # fmt: skip
     labels = examples.table["_label"].to_list()
-    found = suspects.explained(table, signals.ids, labels, x, k=3, found=suspects.find_duplicates(examples, x))
+    found = suspects.explained(table, signals.ids, labels, x, k=3, found=suspects.find_duplicates(examples, x, WIDE))
     assert found.columns == ["id", "suggested", "rank", "neighbours", "neighbours_suggested", "duplicate_of"]
     # e: d ham, f spam, a (40.5 degrees off) ham; b: a, c, d ham; k: l spam, j ham and i spam
     assert found["neighbours"].to_list() == ["2 of 3 ham", "3 of 3 ham", "2 of 3 spam"]

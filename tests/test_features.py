@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import tiny_models
 import torch
 import transformers
 
+import tiny_models
 from leadline import experiment, runs
 from leadline.data.neighbours import nearest
 from leadline.data.vectors import SOURCE, text_vectors
@@ -84,13 +84,12 @@ def test_vectors_of_a_run_are_of_its_model_and_in_its_order(run: Run) -> None:
     assert note["shape"] == [60, 128] and "mean of the last hidden state" in note["source"]
     body = transformers.AutoModel.from_pretrained(run.path / "model").eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(run.path / "model")
-    with torch.no_grad():
-        inputs = tokenizer(run.train.table["text"][41], return_tensors="pt")
-        np.testing.assert_allclose(x[41], body(**inputs).last_hidden_state[0].mean(0).numpy(), atol=2e-5)
-    near, _ = nearest(x, 5)
-    agree = run.signals.gold[near] == run.signals.gold[:, None]
-    assert agree.mean() > 0.8  # the model learned to tell the classes apart
-    assert experiment.features(run.path, "test").shape == (60, 128)
+    for split, vectors in (("train", x), ("test", experiment.features(run.path, "test"))):
+        texts = run.examples.split(split).table["text"]
+        for row in (0, 41, 59):
+            with torch.no_grad():
+                hidden = body(**tokenizer(texts[row], return_tensors="pt")).last_hidden_state[0]
+            np.testing.assert_allclose(vectors[row], hidden.mean(0).numpy(), atol=2e-5)
 
 
 def test_vectors_are_computed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +118,7 @@ def test_vectors_of_another_model_or_other_examples_are_refused(run: Run, tmp_pa
     assert kept()
     weights = run.path / "model" / "model.safetensors"
     whole = weights.read_bytes()
-    weights.write_bytes(whole[:-4] + bytes(4))
+    weights.write_bytes(whole[:-4] + bytes(byte ^ 1 for byte in whole[-4:]))
     assert not kept()
     weights.write_bytes(whole)
     assert kept()
@@ -175,8 +174,12 @@ def test_without_texts_there_are_none(run: Run) -> None:
 
 
 def test_text_vectors_know_spelling() -> None:
-    texts = [f"{subject} {verb} the {thing}" for subject in ("a sailor", "the pilot", "every captain", "no stoker")
-             for verb in ("measured", "doubted", "charted", "forgot") for thing in ("depth", "harbour", "current")]  # fmt: skip
+    subjects, verbs = (
+        ("a sailor", "the pilot", "every captain", "no stoker"),
+        ("measured", "doubted", "charted", "forgot"),
+    )
+    things = ("depth", "harbour", "current")
+    texts = [f"{subject} {verb} the {thing}" for subject in subjects for verb in verbs for thing in things]
     texts += ["The Pilot measured the depths", "", "", "完全不同的文字"]
     x = text_vectors(texts)
     assert x.dtype == np.float32 and x.shape == (52, 51) and not x[49].any()

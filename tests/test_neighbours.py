@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from leadline.data import blocks
+from leadline.data import blocks, closest, neighbours
 from leadline.data.neighbours import groups, near_duplicates, nearest
 from leadline.errors import InputError
 
@@ -160,7 +160,7 @@ def datalab_pairs(x: np.ndarray, **settings: float) -> set[tuple[int, int]]:
         (with_doubles(500, 32), {}),
         (with_doubles(500, 32, seed=5, dtype="float64"), {}),
         (with_doubles(500, 32, seed=6, dtype="float64"), {"threshold": 0.5}),
-        (with_doubles(300, 6, seed=7, dtype="float64"), {"threshold": 0.9, "k": 4}),
+        (clustered(300, 6, seed=7, dtype="float64"), {"threshold": 0.9, "k": 4}),  # no ties: it breaks them as it likes
         (with_doubles(400, 3, seed=8, dtype="float64"), {}),
         (with_doubles(90, 2, seed=8, dtype="float64"), {}),
     ],
@@ -170,6 +170,47 @@ def test_the_pairs_are_datalabs(x: np.ndarray, settings: dict[str, float]) -> No
     found = near_duplicates(x, **settings)  # type: ignore[arg-type]
     assert {(i, j) for i, j in found.pairs.tolist()} == theirs and len(theirs) > 50
     assert (found.distances < found.limit).all() and (found.pairs[:, 0] < found.pairs[:, 1]).all()
+
+
+def fading(n: int, d: int, seed: int = 0) -> np.ndarray:
+    """As of a sentence encoder: clusters, few directions that count, doubles and near doubles of some rows."""
+    rng = np.random.default_rng(seed)
+    scale = 1 / np.arange(1, d + 1)
+    centres = rng.normal(size=(n // 50, d)) * scale
+    x = (centres[rng.integers(0, len(centres), n)] + 0.7 * rng.normal(size=(n, d)) * scale).astype("float32")
+    x[:40], x[40:90] = x[100:140], x[200]
+    x[90:99] = x[300:309] * (1 + 0.004 * rng.normal(size=(9, d)))
+    return x[rng.permutation(n)]
+
+
+@pytest.mark.parametrize(
+    ("x", "settings", "answers"),
+    [
+        (fading(2500, 48), {}, True),
+        (fading(2500, 48, seed=1).astype("float64"), {"threshold": 0.6, "k": 3}, True),
+        (clustered(2500, 40, seed=2), {"threshold": 0.95}, True),  # no direction counts more than another
+        (np.random.default_rng(3).normal(size=(2001, 30)), {"threshold": 0.9}, True),
+        (np.repeat(fading(1300, 20), 2, axis=0), {}, True),  # the median is 0
+        (np.vstack([fading(1000, 20), fading(1000, 20)[::-1][:950]]), {}, True),  # the middle is next to 0, or at it
+        (np.vstack([np.eye(600), 2 * np.eye(600)]), {}, False),  # all are equally far from their nearest
+        (np.ones((600, 9)) + 1e-4 * clustered(600, 9), {"threshold": 9.0}, False),  # everything is near
+    ],
+)
+def test_bounds_find_what_measuring_all_pairs_finds(
+    x: np.ndarray, settings: dict[str, float], answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = near_duplicates(x, **settings)  # type: ignore[arg-type]
+    found: list[bool] = []
+    monkeypatch.setattr(neighbours, "MANY", 0)
+    monkeypatch.setattr(closest, "BLOCK", 300)
+    monkeypatch.setattr(closest, "WINDOW", 128)
+    look = closest.closest
+    monkeypatch.setattr(neighbours, "closest", lambda *given: found.append((y := look(*given)) is not None) or y)
+    quick = near_duplicates(x, **settings)  # type: ignore[arg-type]
+    assert found == [answers]
+    np.testing.assert_array_equal(quick.pairs, plain.pairs)
+    np.testing.assert_allclose(quick.distances, plain.distances, rtol=0, atol=1e-15)
+    assert quick.limit == pytest.approx(plain.limit, rel=1e-12) and len(plain.pairs) > 5
 
 
 def test_groups() -> None:

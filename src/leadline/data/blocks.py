@@ -1,4 +1,4 @@
-"""Which vectors can be among the nearest of which: products of blocks, and from each only the few pairs worth measuring.
+"""Which vectors can be among the nearest of which: products of blocks, and from each the few pairs worth measuring.
 
 A block of all pairs is one matrix product, quick but rounded. Nothing is sorted in it: the largest of every G-th column
 bound from below what the k-th best of a row can be, and only what reaches that bound, less the rounding, is kept. What
@@ -7,7 +7,8 @@ is kept is measured again in float64, so the answer is exact. Memory: one block,
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +20,13 @@ GATHERED = 16_384  # pairs, or groups of columns, gathered at a time
 class Space(Protocol):
     """N vectors, made ready so that the product of two is their nearness: larger is nearer."""
 
-    slack: float  # two products differ from the truth by at most this together
+    @property
+    def slack(self) -> float:
+        """Two products differ from the truth by at most this together."""
+
+    @property
+    def dtype(self) -> Any:
+        """Of the products."""
 
     def left(self, rows: slice | np.ndarray) -> np.ndarray:
         """(B, D') of these rows, first factor."""
@@ -36,6 +43,8 @@ class Cosine:
 
     Unit vectors, so float32 is enough for the products: the error of a sum of D terms is at most D eps / 2.
     """
+
+    dtype: Any = np.float32
 
     def __init__(self, x: np.ndarray):
         self.x, self.norm = x, _norms(x)  # (N, D), (N,)
@@ -62,9 +71,9 @@ class Cosine:
             found[part] = np.clip(1 - product / np.where(norms > 0, norms, 1.0), 0, 2)
         tiny = np.flatnonzero((found < 1e-6) | (self.empty[i] & self.empty[j]))
         for start in range(0, len(tiny), GATHERED):  # |u - v|^2 / 2 is the same, and 0 where the vectors are the same
-            part = tiny[start : start + GATHERED]
-            apart = self._unit(i[part]) - self._unit(j[part])
-            found[part] = np.einsum("pd,pd->p", apart, apart) / 2
+            some = tiny[start : start + GATHERED]
+            apart = self._unit(i[some]) - self._unit(j[some])
+            found[some] = np.einsum("pd,pd->p", apart, apart) / 2
         return found
 
     def _unit(self, rows: np.ndarray) -> np.ndarray:
@@ -72,7 +81,9 @@ class Cosine:
 
 
 class Euclidean:
-    """The length of the difference, [0, inf). Products are -d^2 / 2, in float64: their rounding grows with the norms."""
+    """The length of the difference, [0, inf). Products are -d^2 / 2 in float64: rounding grows with the norms."""
+
+    dtype: Any = np.float64
 
     def __init__(self, x: np.ndarray):
         self.x, self.half = x, _norms(x) ** 2 / 2
@@ -110,7 +121,7 @@ class Candidates:
 
     def __init__(self, rows: np.ndarray, k: int, space: Space, of: int):
         self.rows, self.k, self.space, self.n = rows, k, space, of  # (M,) which of the N vectors the rows are
-        self.best = np.full((len(rows), k), -np.inf)  # the k largest of all groups seen so far, smallest first
+        self.best: np.ndarray = np.full((len(rows), k), -np.inf, dtype=space.dtype)  # largest of groups, smallest first
         self.groups = max(GROUPS, 4 * k)
         self.kept: list[tuple[np.ndarray, np.ndarray]] = []  # (row, column)
         self.values: list[np.ndarray] = []  # their products
@@ -119,19 +130,11 @@ class Candidates:
     def see(self, s: np.ndarray, first_row: int, first_column: int) -> None:
         """A block of products s (B, C); -inf where a row meets itself."""
         here = slice(first_row, first_row + len(s))
-        top = _largest_of_groups(s, self.groups)  # (B, G)
+        top = largest_of_groups(s, self.groups)  # (B, G)
         joined = np.concatenate([self.best[here], top], axis=1)
         self.best[here] = np.partition(joined, -self.k, axis=1)[:, -self.k :]
-        floor = self.best[here, 0] - self.space.slack
-        r, g = np.nonzero(top >= floor[:, None])
-        steps = np.arange(0, s.shape[1], self.groups)
-        for start in range(0, len(r), GATHERED):
-            row, group = r[start : start + GATHERED], g[start : start + GATHERED]
-            column = group[:, None] + steps  # the columns of the group
-            value = s[row[:, None], np.minimum(column, s.shape[1] - 1)]
-            good = (column < s.shape[1]) & (value >= floor[row, None]) & (value > -np.inf)
-            p, q = np.nonzero(good)
-            self._keep(row[p] + first_row, column[p, q] + first_column, value[p, q])
+        for row, column, value in passing(s, self.best[here, 0] - self.space.slack, self.groups, top):
+            self._keep(row + first_row, column + first_column, value)
 
     def _keep(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
         self.kept.append((row.astype(np.int32), column.astype(np.int32)))
@@ -149,9 +152,8 @@ class Candidates:
         self.kept, self.values, self.count = [(row, column)], [value], len(row)
 
     def _above(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        row, column, value = *(np.concatenate(parts) for parts in zip(*self.kept, strict=True)), np.concatenate(
-            self.values
-        )
+        row, column = (np.concatenate(parts) for parts in zip(*self.kept, strict=True))
+        value = np.concatenate(self.values)
         good = value >= self.best[row, 0] - self.space.slack
         return row[good], column[good], value[good]
 
@@ -160,10 +162,7 @@ class Candidates:
         i, j = self.rows[row], column.astype(np.int64)
         pair, at = np.unique(np.minimum(i, j) * self.n + np.maximum(i, j), return_inverse=True)
         distance = self.space.measure(pair // self.n, pair % self.n)[at]
-        order = np.lexsort((column, distance, row))
-        sorted_row = row[order]
-        rank = np.arange(len(order)) - np.searchsorted(sorted_row, sorted_row)
-        order = order[rank < self.k]
+        order = first_of_each(row, column, distance, self.k)
         return row[order], column[order], distance[order], order
 
     def nearest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -173,7 +172,34 @@ class Candidates:
         return column.astype(np.int64).reshape(-1, self.k), distance.reshape(-1, self.k)
 
 
-def _largest_of_groups(s: np.ndarray, groups: int) -> np.ndarray:
+def passing(
+    s: np.ndarray, floor: np.ndarray | float, groups: int = GROUPS, top: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Rows, columns and products of a block s (B, C) that are at least `floor` (B,), a part at a time; -inf is none.
+
+    top  (B, G) the largest of every G-th column, where it is known already
+    """
+    top = largest_of_groups(s, groups) if top is None else top
+    floor = np.broadcast_to(floor, len(s))
+    r, g = np.nonzero(top >= floor[:, None])
+    steps = np.arange(0, s.shape[1], groups)
+    for start in range(0, len(r), GATHERED):
+        row, group = r[start : start + GATHERED], g[start : start + GATHERED]
+        column = group[:, None] + steps  # the columns of the group
+        value = s[row[:, None], np.minimum(column, s.shape[1] - 1)]
+        p, q = np.nonzero((column < s.shape[1]) & (value >= floor[row, None]) & (value > -np.inf))
+        yield row[p], column[p, q], value[p, q]
+
+
+def first_of_each(row: np.ndarray, column: np.ndarray, distance: np.ndarray, k: int) -> np.ndarray:
+    """Where the k nearest columns of each row stand, by row, then distance, then column."""
+    order = np.lexsort((column, distance, row))
+    ordered = row[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return order[rank < k]
+
+
+def largest_of_groups(s: np.ndarray, groups: int) -> np.ndarray:
     """(B, G): the largest of every G-th column, in the memory order of s, so that whole cache lines are compared."""
     top = s[:, :groups].copy(order="K")
     for start in range(groups, s.shape[1], groups):
@@ -187,7 +213,7 @@ def among_all(space: Space, n: int, k: int, block: int) -> tuple[np.ndarray, np.
     """The k nearest of each of the n vectors. A block above the diagonal serves its rows and its columns."""
     found = Candidates(np.arange(n), k, space, n)
     left, right = space.left(slice(None)), space.right(slice(None))
-    room = np.empty(min(block, n) ** 2, dtype=left.dtype)
+    room: np.ndarray = np.empty(min(block, n) ** 2, dtype=space.dtype)
     for a in range(0, n, block):
         for b in range(a, n, block):
             first, second = left[a : a + block], right[b : b + block]

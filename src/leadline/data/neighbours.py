@@ -13,14 +13,17 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from leadline.data.blocks import BLOCK, Cosine, Euclidean, Space, among_all, among_rows
-from leadline.errors import InputError, nearest as nearest_word
+from leadline.data.blocks import BLOCK, Cosine, Euclidean, among_all, among_rows, first_of_each
+from leadline.data.closest import closest
+from leadline.errors import InputError
+from leadline.errors import nearest as nearest_word
 
 METRICS: dict[str, type[Cosine] | type[Euclidean]] = {"cosine": Cosine, "euclidean": Euclidean}
 THRESHOLD = 0.13  # of the median distance to the nearest: Datalab's default (cleanlab 2.9.0)
 NEIGHBOURS = 10  # of each row that are looked at: likewise
 SMALLEST_MEDIAN = 1e-6  # likewise: where most rows have a double, the rest is still compared with something
 FLAT = 3  # columns up to which Datalab measures the Euclidean distance, and the cosine above
+MANY = 8192  # rows from which the pairs are looked for by bounds first
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,11 @@ def nearest(
     m, few = len(first), min(k, len(first) - 1)
     near, far = np.zeros((m, 0), dtype=np.int64), np.zeros((m, 0))
     if few:
-        near, far = among_all(_space(x[first], metric), m, few, block)
-    return _of_all_rows(near, far, kind, k)
+        near, far = among_all(_space(x[first], metric, first), m, few, block)
+    every = np.arange(m)
+    owner, vector = np.concatenate([every, np.repeat(every, few)]), np.concatenate([every, near.ravel()])
+    _, found, distance = _of_rows(owner, vector, np.concatenate([np.zeros(m), far.ravel()]), kind, k)
+    return found.reshape(n, k), distance.reshape(n, k)
 
 
 def near_duplicates(
@@ -83,13 +89,33 @@ def near_duplicates(
     metric = metric or ("cosine" if x.shape[1] > FLAT else "euclidean")
     if len(x) < 2:
         return NearDuplicates(np.zeros((0, 2), dtype=np.int64), np.zeros(0), 0.0, SMALLEST_MEDIAN, metric)
-    near, far = nearest(x, min(k, len(x) - 1), metric=metric, block=block)
-    median = max(float(np.median(far[:, 0])), SMALLEST_MEDIAN)
-    i, place = np.nonzero(far < threshold * median)
-    j = near[i, place]
+    found = _by_bounds(x, threshold, k) if metric == "cosine" and len(x) >= MANY else None
+    if found is None:
+        near, far = nearest(x, min(k, len(x) - 1), metric=metric, block=block)
+        median = max(float(np.median(far[:, 0])), SMALLEST_MEDIAN)
+        i, place = np.nonzero(far < threshold * median)
+        found = i, near[i, place], far[i, place], median
+    i, j, distance, median = found
     key, at = np.unique(np.minimum(i, j) * len(x) + np.maximum(i, j), return_index=True)
     pairs = np.column_stack([key // len(x), key % len(x)])
-    return NearDuplicates(pairs, far[i, place][at], threshold * median, median, metric)
+    return NearDuplicates(pairs, distance[at], threshold * median, median, metric)
+
+
+def _by_bounds(x: np.ndarray, threshold: float, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
+    """(row, near row, distance) below the limit, the k nearest of each row at most, and the median; None: not found."""
+    first, kind = _distinct(x)
+    single = np.bincount(kind) == 1
+    doubles = len(x) - int(single.sum())  # rows whose nearest is at 0
+    middle = ((len(x) - 1) // 2 - doubles, len(x) // 2 - doubles)
+    space = _space(x if len(first) == len(x) else x[first], "cosine", first)
+    assert isinstance(space, Cosine)
+    found = closest(space, single, middle, threshold, SMALLEST_MEDIAN)
+    if found is None:
+        return None
+    crowd = np.flatnonzero(~single)
+    owner, vector = np.concatenate([crowd, found.i, found.j]), np.concatenate([crowd, found.j, found.i])
+    apart = np.concatenate([np.zeros(len(crowd)), found.distance, found.distance])
+    return *_of_rows(owner, vector, apart, kind, k), max(found.median, SMALLEST_MEDIAN)
 
 
 def groups(pairs: np.ndarray, n: int) -> np.ndarray:
@@ -114,7 +140,8 @@ def _numbers(x: np.ndarray) -> np.ndarray:
     return x if x.dtype in (np.float32, np.float64) else x.astype(np.float32 if x.dtype == np.float16 else np.float64)
 
 
-def _space(x: np.ndarray, metric: str) -> Space:
+def _space(x: np.ndarray, metric: str, rows: np.ndarray | None = None) -> Cosine | Euclidean:
+    """`rows`: which row each vector is, for the error."""
     if metric not in METRICS:
         raise InputError(
             f"neighbours: no metric `{metric}`; choose {' or '.join(METRICS)}.{nearest_word(metric, METRICS)}"
@@ -124,9 +151,10 @@ def _space(x: np.ndarray, metric: str) -> Space:
     sizes = space.norm if isinstance(space, Cosine) else space.half
     if not np.isfinite(sizes).all():
         bad = np.flatnonzero(~np.isfinite(sizes))
+        at = bad[0] if rows is None else rows[bad[0]]
         raise InputError(
             f"neighbours: {len(bad)} of {len(x)} vectors hold NaN, infinite or far too large values (first: row "
-            f"{bad[0]}); leave these rows out, or compute their vectors again"
+            f"{at}); leave these rows out, or compute their vectors again"
         )
     return space
 
@@ -142,28 +170,31 @@ def _distinct(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, kind
 
 
-def _of_all_rows(near: np.ndarray, far: np.ndarray, kind: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest rows (N, k) from the nearest distinct vectors (M, k'), where (N,) `kind` says which each row is.
+def _of_rows(
+    owner: np.ndarray, vector: np.ndarray, apart: np.ndarray, kind: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, near row, distance) of the k nearest of each row, by row, from what is near among distinct vectors.
 
-    Rows of the same vector are at 0. Of each vector only its first k + 1 rows can be among the nearest of anything.
+    owner, vector, apart  (T,) `vector` is at `apart` from `owner`; the owner itself, at 0, stands for its other rows
+    kind                  (N,) which distinct vector each row is
+    Of each vector only its first k + 1 rows can be among the k nearest of anything.
     """
     members, size = np.argsort(kind, kind="stable"), np.bincount(kind)
     begin = np.cumsum(size) - size  # of each vector's rows in `members`
-    line, away = np.empty((len(near), k + 1), dtype=np.int64), np.empty((len(near), k + 1))
-    for start in range(0, len(near), BLOCK):
-        own = np.arange(start, min(start + BLOCK, len(near)))
-        vectors = np.column_stack([own, near[own]])  # (B, 1 + k')
-        apart = np.column_stack([np.zeros(len(own)), far[own]])
-        count = np.minimum(size[vectors], k + 1)
-        owner = np.repeat(np.arange(len(own)), count.sum(axis=1))
-        flat = count.ravel()
-        place = np.arange(flat.sum()) - np.repeat(np.cumsum(flat) - flat, flat)
-        row = members[np.repeat(begin[vectors].ravel(), flat) + place]
-        distance = np.repeat(apart.ravel(), flat)
-        order = np.lexsort((row, distance, owner))
-        take = order[np.searchsorted(owner, np.arange(len(own)))[:, None] + np.arange(k + 1)]
-        line[own], away[own] = row[take], distance[take]
-    line, away = line[kind], away[kind]  # (N, k + 1): with the row itself, or with one too many
-    out = line == np.arange(len(kind))[:, None]
-    out[~out.any(axis=1), -1] = True
-    return line[~out].reshape(-1, k), away[~out].reshape(-1, k)
+    flat = np.minimum(size[vector], k + 1)
+    near = members[np.repeat(begin[vector], flat) + _counted(flat)]
+    owner, apart = np.repeat(owner, flat), np.repeat(apart, flat)
+    kept = first_of_each(owner, near, apart, k + 1)
+    owner, near, apart = owner[kept], near[kept], apart[kept]
+    flat = size[owner]  # what is near a vector is near all rows of it, but for the row itself
+    row = members[np.repeat(begin[owner], flat) + _counted(flat)]
+    near, apart = np.repeat(near, flat), np.repeat(apart, flat)
+    other = row != near
+    row, near, apart = row[other], near[other], apart[other]
+    kept = first_of_each(row, near, apart, k)
+    return row[kept], near[kept], apart[kept]
+
+
+def _counted(counts: np.ndarray) -> np.ndarray:
+    """[2, 3] -> [0, 1, 0, 1, 2]"""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)

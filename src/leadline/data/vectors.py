@@ -19,8 +19,8 @@ def text_vectors(texts: Sequence[str], dimensions: int = DIMENSIONS, seed: int =
     order give the same vectors, to the rounding of the machine. A text without a character is a vector of zeros.
     It knows spelling, not meaning: use the vectors of a model where there is one.
     """
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    from sklearn.utils.extmath import randomized_svd
 
     if not len(texts):
         return np.zeros((0, dimensions), dtype=np.float32)
@@ -33,5 +33,5 @@ def text_vectors(texts: Sequence[str], dimensions: int = DIMENSIONS, seed: int =
     if smaller < 2:
         return np.asarray(counts.toarray(), dtype=np.float32) if counts.shape[1] else np.zeros((len(texts), 1), "f4")
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
-    svd = TruncatedSVD(min(dimensions, smaller - 1), n_iter=2, random_state=seed)
-    return np.ascontiguousarray(svd.fit_transform(weighted), dtype=np.float32)
+    _, _, directions = randomized_svd(weighted, min(dimensions, smaller - 1), n_iter=2, random_state=seed)
+    return np.ascontiguousarray(weighted @ directions.T, dtype=np.float32)

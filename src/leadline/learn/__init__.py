@@ -1,5 +1,6 @@
 """The torch room: models, tasks, the recorder, and the one loop in which weights change.
 
-Order inside the room: ranks · sharding · memory · clock · guard · outcome · losses · tasks · tokens · models ·
-packing · dropout · interpolate · predict · recorder · checkpoint · optimiser · loop · sanity · notes.
+Order inside the room: ranks · sharding · kept_weights · memory · clock · guard · outcome · losses · tasks · tokens ·
+models · packing · dropout · interpolate · predict · features · probes · recorder · checkpoint · optimiser · loop ·
+sanity · notes.
 """

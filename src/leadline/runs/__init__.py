@@ -2,10 +2,11 @@
 
 A run is a directory and everything else is a view of it. A minimal run (an import, somebody else's loop) has only
 `examples.parquet` and `signals/`; it can be opened, scored and mapped without recipe or model.
-Order inside the room: run · standing · kept · files · resume · place.
+Order inside the room: probes · run · standing · kept · files · features · resume · place.
 """
 
 from leadline.data.examples import SPLITS
+from leadline.runs.features import joined_texts, kept_features, split_of, vectors, write_features
 from leadline.runs.files import (
     plain,
     predictions_table,
@@ -18,6 +19,7 @@ from leadline.runs.files import (
 )
 from leadline.runs.kept import Written, kept_scores, write_scores
 from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place, sha256
+from leadline.runs.probes import write_probe
 from leadline.runs.run import RegionRule, Run, Scored, open
 from leadline.runs.standing import Standing
 
@@ -33,6 +35,8 @@ __all__ = [
     "check",
     "create",
     "default_name",
+    "joined_texts",
+    "kept_features",
     "kept_scores",
     "key",
     "open",
@@ -41,8 +45,12 @@ __all__ = [
     "predictions_table",
     "probabilities",
     "sha256",
+    "split_of",
+    "vectors",
     "with_ids",
+    "write_features",
     "write_parquet",
+    "write_probe",
     "write_results",
     "write_scores",
     "write_suspects",

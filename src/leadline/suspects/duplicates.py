@@ -109,7 +109,9 @@ def _to_other_label(
 def _shown(examples: Examples, rows: np.ndarray) -> pl.DataFrame:
     """id, label and the input columns; a column whose name is ours becomes source_<name>."""
     table = examples.table[rows]
-    label = table["_label"].cast(pl.String) if "_label" in table.columns else pl.Series([None] * len(rows), pl.String)
+    label = (
+        table["_label"].cast(pl.String) if "_label" in table.columns else pl.Series([None] * len(rows), dtype=pl.String)
+    )
     texts = {f"source_{name}" if name in COLUMNS else name: table[name] for name in examples.inputs}
     return pl.DataFrame({"id": table["_id"].cast(pl.String), "label": label, **texts})
 
