@@ -1,0 +1,46 @@
+"""Other people's texts and our numbers, as a page shows them. Jinja escapes; nothing here is marked as safe."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from leadline.report.words import count, number, share
+
+HERE = Path(__file__).parent
+FOLD = 2000  # characters of a text that a card shows before it is unfolded
+
+# Characters that a browser drops or acts on, as the pictures that Unicode has for them; unpaired surrogates are none.
+PICTURES: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
+PICTURES |= {0x7F: "\u2421"} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
+del PICTURES[0x0D]
+
+
+def visible(text: str) -> str:
+    """The text with control characters made visible; line ends become \\n."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").translate(PICTURES)
+
+
+def folded(text: str) -> tuple[str, int]:
+    """(the beginning of a text, made visible; how many characters it has in all)."""
+    return visible(text[:FOLD]), len(text)
+
+
+def percent(value: float | None) -> str:
+    """0.914 as "91 %"; a dash for none."""
+    return "–" if value is None or math.isnan(value) else share(value, 1)
+
+
+def templates() -> Environment:
+    """The pages. Everything that is filled in is escaped; a name that is missing is an error."""
+    pages = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters |= {"count": count, "number": number, "percent": percent, "visible": visible}
+    return pages
