@@ -7,9 +7,9 @@ MiniLM on tweets (sarcasm) in float32, the same threads for all, texts encoded b
   against one example at a time with the gradients of all parameters (the full-model loop);
 - GraNd of all parameters by batches, against the full-model loop;
 - GraNd of the last layer in closed form, against autograd.
-Values are compared too: the largest relative difference. Then VoG, GraNd and depth of --memory examples and of ten times
-as many, each in a process of its own: the largest private memory (RssAnon, sampled every 20 ms) above that before the
-probe. Writes bench/results/probes.json.
+Values are compared too: the largest relative difference. Then VoG, GraNd and depth of --memory examples and of ten
+times as many, each in a process of its own: the largest private memory (RssAnon, sampled every 20 ms) above that before
+the probe. Writes bench/results/probes.json.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def wandering(subject: Subject, count: int, directory: Path) -> Callable[[int], 
     return lambda t: put_weights(subject.model, directory, t + 1)
 
 
-# --- one example at a time ----------------------------------------------------------------------------------------------
+# --- one example at a time --------------------------------------------------------------------------------------------
 
 
 def naive_vog(subject: Subject, put: Callable[[int], None], count: int, full: bool = False) -> np.ndarray:
@@ -115,7 +115,7 @@ def naive_grand(subject: Subject, last: bool = False) -> np.ndarray:
     return np.array(values)
 
 
-# --- measuring ----------------------------------------------------------------------------------------------------------
+# --- measuring --------------------------------------------------------------------------------------------------------
 
 
 def times(ways: dict[str, Callable[[], np.ndarray]], rounds: int) -> tuple[dict[str, list[float]], dict[str, Any]]:

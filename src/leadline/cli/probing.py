@@ -71,7 +71,9 @@ def known_probes(names: list[str]) -> None:
     known = sorted({score.probe for score in SCORES.values() if score.probe})
     for name in names:
         if name not in known:
-            raise InputError(f"--probe {name}: there is no such probe.{nearest(name, known)} They are {', '.join(known)}")
+            raise InputError(
+                f"--probe {name}: there is no such probe.{nearest(name, known)} They are {', '.join(known)}"
+            )
 
 
 def by_training(run: Run, name: str, folds: int, jobs: int) -> dict[str, Any]:

@@ -115,9 +115,7 @@ def _vog(p: Probing, asked: int | None) -> tuple[Columns, Settings]:
     raw = vog.vog(p.subject, lambda t: p.put(epochs[t]), len(epochs))
     thirds = {name: epochs[window] for name, window in vog.thirds(len(epochs)).items()}
     classes = p.train.gold if p.run.classes else None
-    within = {
-        name: values if classes is None else vog.within_classes(values, classes) for name, values in raw.items()
-    }
+    within = {name: values if classes is None else vog.within_classes(values, classes) for name, values in raw.items()}
     columns = {"vog": within["all"], "vog_early": within["early"], "vog_late": within["late"], "vog_raw": raw["all"]}
     settings = {"checkpoints": epochs, **thirds, "input": "what the first block reads", "of": "the gold logit"}
     return columns, {**settings, "normalised": "within classes, vog_raw apart" if classes is not None else "no classes"}
@@ -148,7 +146,7 @@ def probe(
 ) -> dict[str, Mapping[str, Any]]:
     """Computes probes of a run's training examples and writes probes/<score>.npy; returns {score: its settings}.
 
-    names       of PROBES: grand (last layer), grand_full, vog, depth; None: all but grand_full, of a regression no depth
+    names       grand (last layer), grand_full, vog, depth; None: all but grand_full, or a regression's depth
     checkpoint  the epoch whose weights grand, grand_full and depth read; default: the first that was kept, depth: the
                 model at the end. VoG reads all that were kept
     From then on the scores are there like any other: in run.scores(), maps, comparisons; scores.parquet has them.

@@ -86,7 +86,8 @@ def read(run: Run) -> View:
     table, x, y, _ = with_axes(scored)
     missing = "one recorded epoch does not show how an example was learned." if signals.n_epochs < 2 else ""
     regions = None if missing else scored.regions
-    return View(run, signals, table, regions, (x, y), scored.left_out, missing)
+    left_out = {name: why for name, why in scored.left_out.items() if not scores.SCORES[name].probe}  # nobody asked
+    return View(run, signals, table, regions, (x, y), left_out, missing)
 
 
 # --- the headline -----------------------------------------------------------------------------------------------------
