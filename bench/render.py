@@ -253,8 +253,119 @@ def accumulation(result: Mapping[str, Any]) -> str:
     return f"{markdown(header, rows)}\n\n{said}"
 
 
+def how_many(result: Mapping[str, Any]) -> str:
+    ours = [r for r in result["reviewed"] if r["method"] == "leadline"]
+    key = ("rows", "drawn", "reviewed", "errors", "kind")
+    plain = {tuple(r[k] for k in key): r for r in result["reviewed"] if r["method"].startswith("plain")}
+    rows = []
+    for r in ours:
+        covered = f"{r['coverage']:.3f} [{r['coverage_low']:.3f}, {r['coverage_high']:.3f}]"
+        rows.append([f"{r['reviewed']} of {r['rows']:,}", str(r["errors"]), r["kind"], covered])
+        rows[-1] += [f"{r['too_high']:.3f}", f"{r['too_low']:.3f}", f"{r['median_width_over_truth']:.2f}"]
+        rows[-1].append(f"{plain[tuple(r[k] for k in key)]['median_width_over_truth']:.2f}")
+    header = ["reviewed", "errors", "errors", "coverage [90 %]", "above the truth", "below it", "width / truth"]
+    first = markdown([*header, "of a plain sample"], rows)
+    said = f"{ours[0]['datasets']:,} data sets a line; nominal coverage {result['level']:.0%}; widths are medians."
+    bounds = []
+    for r in result["planted"]:
+        held = f"{r['held']:.3f} [{r['held_low']:.3f}, {r['held_high']:.3f}]"
+        bounds.append([f"{r['planted']} in {r['rows']:,}", str(r["errors"]), r["kind"], held])
+        bounds[-1] += [f"{r['median_bound_over_truth']:.2f}", f"{r['median_value_over_truth']:.2f}"]
+    header = ["planted", "natural", "how they rank", "the bound held [90 %]", "bound / truth", "`value` / truth"]
+    return "\n\n".join([said, first, _other_intervals(result), markdown(header, bounds), load(result)])
+
+
+def _other_intervals(result: Mapping[str, Any]) -> str:
+    """Coverage and width of every interval on the same draws, over all lines of the first table."""
+    methods = list(dict.fromkeys(r["method"] for r in result["reviewed"]))
+    lines = {name: [r for r in result["reviewed"] if r["method"] == name] for name in methods}
+    rows = []
+    for name, mine in lines.items():
+        covered = [r["coverage"] for r in mine]
+        pairs = zip(mine, lines["leadline"], strict=True)
+        wider = [a["median_width_over_truth"] / max(b["median_width_over_truth"], 1e-9) for a, b in pairs]
+        share = sum(0.87 <= c <= 0.93 for c in covered)
+        rows.append([name, f"{min(covered):.3f}", f"{statistics.median(covered):.3f}", f"{max(covered):.3f}"])
+        rows[-1] += [f"{share} of {len(covered)}", f"{statistics.median(wider):.2f}"]
+    header = ["interval", "smallest coverage", "median", "largest", "within 0.87 to 0.93", "width / leadline's, median"]
+    return markdown(header, rows)
+
+
+def near_duplicates(result: Mapping[str, Any]) -> str:
+    rows = []
+    for side, found in result["rounds"].items():
+        clock, processor = ([one[name] for one in found] for name in ("seconds", "processor"))
+        memory = max(one["private_bytes"] for one in found) / 1e6
+        rows.append([side, seconds(clock), seconds(processor), f"{memory:,.0f}"])
+    table = markdown(["side", "seconds", "processor seconds", "largest private memory of the call, MB"], rows)
+    pairs, ratios = result["pairs"], result["ratios"]
+    said = f"{result['n']:,} x {result['d']} {result['dtype']}, {result['threads']} threads, {result['repeats']} repeats in turns: "
+    said += f"leadline is {statistics.median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}). "
+    said += f"{pairs['theirs']:,} pairs, of which {pairs['odd']} are on one side only."
+    return "\n\n".join(filter(None, [said, table, result.get("note"), load(result)]))
+
+
+def probes(result: Mapping[str, Any]) -> str:
+    seconds, n = result["seconds"], result["n"]
+    pairs = {
+        "vog": ("vog", "vog one by one"),
+        "vog_full_model": ("vog", "vog full-model loop"),
+        "grand_full": ("grand_full", "grand_full one by one"),
+    }
+    rows = [
+        [ours, plain, spread(seconds[ours]), spread(seconds[plain]), f"{r['median']:.1f}", f"{r['smallest']:.1f}"]
+        for name, (ours, plain) in pairs.items()
+        for r in [result["ratio"][name]]
+    ]
+    header = ["probe", "beside", "seconds", "seconds beside", "times as fast, median", "smallest"]
+    errors = ", ".join(f"{name} {value:.1e}" for name, value in result["largest_relative_difference"].items())
+    grown = [
+        [m["probe"], f"{m['n']:,}", f"{m['private_bytes'] / 2**20:.0f}", f"{m['seconds']:.1f}"]
+        for m in result["memory"]
+    ]
+    size = f"{n:,} tweets, {result['tokens']:,} tokens, {result['checkpoints']} checkpoints"
+    said = f"{size}, threads: {result['threads']}. GraNd of the last layer: {spread(seconds['grand'])} s. "
+    said += f"Largest relative difference: {errors}."
+    memory = markdown(["probe", "examples", "private memory above the start, MiB", "seconds"], grown)
+    return "\n\n".join(filter(None, [markdown(header, rows), said, memory, result.get("note"), load(result)]))
+
+
 def load(result: Mapping[str, Any]) -> str:
     return f"Load average at the end: {result['machine']['load']:.1f}."
+
+
+def review(result: Mapping[str, Any]) -> str:
+    says = {
+        "first_page_ms": "first page, over HTTP",
+        "decision_ms": "one decision, until the next card has come",
+        "search_ms": "a search over all texts",
+        "seen_ms": "first page in Chromium, until card and map are seen",
+    }
+    rows = [[words, spread(result[name])] for name, words in says.items() if result.get(name)]
+    return (
+        f"{result['n']:,} simulated examples; the server was ready {result['start_seconds']:.1f} s after the command; load "
+        f"average {result['machine']['load']:.1f}. Milliseconds: median (smallest to largest, how often).\n\n"
+        + markdown(["what", "milliseconds"], rows)
+    )
+
+
+def agreement(result: Mapping[str, Any]) -> str:
+    table = result["table"]
+    rows = [[name, seconds(took)] for name, took in table["seconds"].items()]
+    size = f"{table['n']:,} examples, {table['scores_without_gaps']} scores (all {table['scores']} where it says so), one thread."
+    first = markdown(["way", "seconds"], rows)
+    written = [
+        [
+            r["format"],
+            f"{r['n']:,}",
+            f"{r['seconds']:.1f}",
+            f"{r['bytes'] / 1e6:.0f}",
+            f"{r['private_bytes'] / 1e6:.0f}",
+        ]
+        for r in result["exports"]
+    ]
+    second = markdown(["export", "examples", "seconds", "MB written", "largest private memory, MB"], written)
+    return "\n\n".join(filter(None, [size, first, second, result.get("note"), load(result)]))
 
 
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -269,6 +380,11 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "recording_trainer": recording_trainer,
     "kill": kill,
     "accumulation": accumulation,
+    "near_duplicates": near_duplicates,
+    "how_many": how_many,
+    "probes": probes,
+    "review": review,
+    "agreement": agreement,
 }
 
 

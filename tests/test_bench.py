@@ -13,7 +13,8 @@ BENCH = Path(__file__).resolve().parents[1] / "bench"
 TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "scores.py": ["--toy"],
        "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"], "recording_trainer.py": ["--toy"],
        "throughput.py": ["--toy"], "recording.py": ["--toy", "--pairs", "3"], "kill.py": ["--toy", "--kills", "1"],
-       "accumulation.py": ["--toy"]}  # fmt: skip
+       "accumulation.py": ["--toy"], "near_duplicates.py": ["--toy"], "how_many.py": ["--toy"],
+       "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"]}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", TOY)
@@ -51,6 +52,20 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert result["kills"] == 1 == result["equal"]
     elif script == "accumulation.py":
         assert max(result["worst"].values()) < 1e-5 and all(r["every_example_once"] for r in result["results"])
+    elif script == "probes.py":
+        assert max(result["largest_relative_difference"].values()) < 1e-4 and set(result["ratio"]) >= {"vog"}
+        assert result["memory"][0]["n"] == 20 and result["n"] == 12
+    elif script == "how_many.py":
+        assert {r["method"] for r in result["reviewed"]} >= {"leadline", "normal", "gamma, mid-p"}
+        assert all(0 <= r["coverage"] <= 1 and r["datasets"] == 30 for r in result["reviewed"]) and result["planted"]
+    elif script == "near_duplicates.py":
+        assert result["pairs"]["odd"] == 0 < result["pairs"]["ours"] == result["pairs"]["theirs"]
+        assert result["rounds"]["leadline"][0]["limit"] > 0
+    elif script == "review.py":
+        assert len(result["decision_ms"]) == 5 and min(result["first_page_ms"]) > 0 < result["start_seconds"]
+    elif script == "agreement.py":
+        assert set(result["table"]["seconds"]) >= {"leadline", "pandas", "scipy"} and result["table"]["n"] == 400
+        assert [row["format"] for row in result["exports"]] == ["argilla", "labelstudio", "spotlight"]
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 

@@ -1,6 +1,7 @@
 """The command line: the library with printing. One command per verb; our errors become advice.
 
-Order inside the room: output · progress · sweeps · training · reading · auditing · rows · story.
+Order inside the room: output · progress · agreement · sweeps · training · reading · probing · auditing · reviewing ·
+rows · story.
 Only the commands' signatures are loaded for `leadline --help`; what a command needs it imports when it runs.
 """
 
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from leadline.cli import auditing, reading, rows, story, sweeps, training
+from leadline.cli import auditing, probing, reading, reviewing, rows, story, sweeps, training
 
 app = typer.Typer(
     name="leadline",
@@ -48,7 +49,10 @@ COMMANDS = {
     "evaluate": (training.evaluate, "Metrics of a trained model on any file."),
     "report": (reading.report, "One self-contained page about a run."),
     "compare": (reading.compare, "Scores and metrics of runs side by side."),
+    "probe": (probing.probe, "Scores that need the model again: GraNd, VoG, depth."),
     "audit": (auditing.audit, "Which labels are wrong, and how many to expect."),
+    "review": (reviewing.review, "Decide on suspects in the browser."),
+    "clean": (reviewing.clean, "The data with the decisions applied."),
     "select": (rows.select, "A subset of the training data as a file."),
     "import": (rows.import_, "Make a run of another tool's record."),
     "export": (rows.export, "Write a run's record for another tool."),

@@ -1,4 +1,4 @@
 """Other tools' files.
 
-Order inside the room: cartography · subsets.
+Order inside the room: whole · cartography · doubted · answers · argilla · labelstudio · spotlight · subsets · cleaned.
 """
