@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from common import machine, write_json
+from common import machine, watched, write_json
 from simulated import logits_of, write_run
 
 from leadline import scores, signals
@@ -141,29 +140,6 @@ def score_as_process(run: Path, names: str) -> dict[str, float]:
     """The command on a run of its own: seconds and peak private memory in bytes."""
     command = [sys.executable, "-m", "leadline", "score", str(run), "--scores", names]
     return watched(command)
-
-
-def watched(command: list[str]) -> dict[str, float]:
-    began = time.perf_counter()
-    peak = {"RssAnon": 0, "VmRSS": 0}
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while process.poll() is None:
-        for name, value in memory_of(process.pid).items():
-            peak[name] = max(peak[name], value)
-        time.sleep(0.02)
-    took = time.perf_counter() - began
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} failed: {process.stderr.read() if process.stderr else ''}")
-    return {"seconds": took, "private_bytes": peak["RssAnon"], "resident_bytes": peak["VmRSS"]}
-
-
-def memory_of(pid: int) -> dict[str, int]:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return {}
-    found = dict(line.split(":", 1) for line in lines if line.startswith(("RssAnon", "VmRSS")))
-    return {name: int(value.split()[0]) * 1024 for name, value in found.items()}
 
 
 def streamed(sizes: list[int], names: str, folder: Path | None) -> list[dict[str, Any]]:

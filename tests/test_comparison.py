@@ -356,7 +356,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     status, out, err = called(monkeypatch, capsys, *paths, "--scores", "aum", "--json")
     told = json.loads(out)
     assert (status, err) == (0, "")
-    assert list(told) == ["runs", "agreement", "results", "notes", "shared", "groups", "means", "tests"]
+    assert list(told) == ("runs agreement results notes shared groups means tests scores stability humans".split())
     assert told["groups"][1] == {"name": "b", "runs": ["b-s0", "b-s1"], "seeds": [0, 1]}
     assert list(told["tests"][0]) == (
         "over split metric first second value low high p n method lowest_p p_holm detectable".split()

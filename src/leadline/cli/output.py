@@ -33,13 +33,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Numbers to the right, words to the left, as wide as the terminal allows."""
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None = None) -> None:
+    """Numbers to the right, words to the left, as wide as the terminal allows; at least `width` where that is more."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    width = None if sys.stdout.isatty() else 160
+    if not sys.stdout.isatty():
+        width = max(width or 0, 160)
     table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, name in enumerate(header):
         numbers = bool(rows) and all(isinstance(row[i], NUMBERS) or row[i] is None for row in rows)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leadline.cli.output import interval, print_json, print_table, split_list
+from leadline.cli import agreement
+from leadline.cli.output import interval, print_json, print_table, say, split_list
 
 if TYPE_CHECKING:
-    from leadline.comparison import Test
+    from leadline.comparison import Comparison, Test
     from leadline.runs import RegionRule
     from leadline.scores import Regions
 
@@ -58,11 +59,21 @@ def score(
     rows = [[name, SCORES[name].higher_is, *summary(written.column(name))] for name in written.names]
     print_table(f"scores of {written.n:,} examples", ["score", "high means", "min", "median", "max"], rows)
     print_regions(cut)
-    for name, reason in written.left_out.items():
-        print(f"left out: {name}: {reason}")
+    print_left_out(written.left_out)
     if written.kept:
         print(f"kept     {', '.join(written.kept)}: of the same epochs, computed before")
     print(f"written  {written.path}")
+
+
+def print_left_out(left_out: Mapping[str, str]) -> None:
+    """A line for each score; those of one probe share a line."""
+    from leadline.scores import SCORES
+
+    lines: dict[tuple[str, str], list[str]] = {}
+    for name, reason in left_out.items():
+        lines.setdefault((SCORES[name].probe or name, reason), []).append(name)
+    for (_, reason), names in lines.items():
+        print(f"left out: {', '.join(names)}: {reason}")
 
 
 def region_rule(rule: str, proportion: float, precedence: str) -> RegionRule:
@@ -138,7 +149,7 @@ def report(
 def compare(
     paths: Annotated[list[Path], typer.Argument(metavar="RUN [RUN…]", help="Directories of runs.")],
     scores: Annotated[
-        str, typer.Option(help="Scores to compare, with commas.")
+        str, typer.Option(help="Scores to compare, with commas; or all.")
     ] = "confidence,variability,correctness,forgetting,action_mean,aum,el2n,entropy",
     labels: Annotated[str, typer.Option(help="same, or ignore: also compare runs whose labels differ.")] = "same",
     against: Annotated[
@@ -148,26 +159,57 @@ def compare(
     metrics: Annotated[
         str | None, typer.Option(help="Metrics to test, with commas; accuracy,macro_f1 or rmse,mae,pearson.")
     ] = None,
+    hardest: Annotated[float, typer.Option(help="Share of the examples whose overlap between scores is told.")] = 0.1,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Agreement of scores within each class, too.")] = False,
+    kendall: Annotated[
+        bool, typer.Option("--kendall", help="Kendall's tau of all rows, however long it takes (printed by --json).")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Heat map of the agreement of scores: agreement.png, .svg or .pdf.")
+    ] = None,
+    humans: Annotated[
+        Path | None, typer.Option(help="A table in which several people answered the training examples.")
+    ] = None,
+    votes: Annotated[
+        str | None, typer.Option(help="Its columns of answers, one per person, or one with lists of answers.")
+    ] = None,
+    counts: Annotated[
+        str | None, typer.Option(help="Its columns of counts, one per answer, or one with lists of counts.")
+    ] = None,
+    graded: Annotated[str | None, typer.Option(help="Its columns of numbers on a scale, or one with lists.")] = None,
+    humans_id: Annotated[str | None, typer.Option(help="Its id column; default: the run's own.")] = None,
     json: Json = False,
 ) -> None:
-    """Rank agreement of scores, within one run or between runs of the same data; metrics side by side, with tests.
+    """Which scores agree, within a run, between runs and over seeds, and with people; metrics side by side, with tests.
 
     Runs that differ in the seed of training only are averaged, and tested over seeds too.
 
     Example: leadline compare runs/a runs/b
     """  # fmt: skip
     from leadline import comparison, runs
+    from leadline.scores import SCORES
 
     opened = [runs.open(path) for path in paths]
     tested = split_list(metrics) or None
-    found = comparison.compare(opened, split_list(scores), labels, against, all_pairs, tested)
+    names = list(SCORES) if scores == "all" else split_list(scores)
+    people = agreement.people_asked(humans, split_list(votes), split_list(counts), split_list(graded), humans_id)
+    found = comparison.compare(opened, names, labels, against, all_pairs, tested, hardest, per_class, kendall, people)
+    if figure is not None:
+        agreement.write_figure(found, figure)
+        say(f"written  {figure}")
     if json:
         print_json(found.to_dict())
         return
+    agreement.print_agreement(found)
+    print_metrics(found)
+    print_tests(found.tests)
+    for note in found.notes:
+        print(note)
+
+
+def print_metrics(found: Comparison) -> None:
+    """Metrics of every run side by side, and their means over seeds."""
     names = found.runs
-    for agreed in found.agreements:
-        rows = [[name, *row] for name, row in zip(agreed.names, agreed.spearman.tolist(), strict=True)]
-        print_table(f"Spearman rank agreement of scores: {agreed.title} (n = {agreed.n:,})", ["", *agreed.names], rows)
     for split, table in found.results.items():
         rows = [[metric, *(interval(run) if run else "" for run in values)] for metric, values in table.items()]
         print_table(f"{split}: value [95 % interval]", ["metric", *names], rows)
@@ -178,9 +220,6 @@ def compare(
             for metric, values in means.items()
         ]
         print_table(f"{split}: mean over seeds [95 % interval]", ["metric", *groups], rows)
-    print_tests(found.tests)
-    for note in found.notes:
-        print(note)
 
 
 def print_tests(tests: Sequence[Test]) -> None:

@@ -1,4 +1,4 @@
-"""`leadline compare`: rank agreement of scores, metrics of runs side by side, means over seeds, paired tests."""
+"""`leadline compare`: which scores agree, metrics of runs side by side, means over seeds, paired tests."""
 
 from __future__ import annotations
 
@@ -7,30 +7,21 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-import numpy as np
-
+from leadline.comparison.agreement import ScoreAgreement
 from leadline.comparison.groups import Group, distinct, grouped
-from leadline.comparison.shared import Answers, answers, shared_training, without_inputs
+from leadline.comparison.humans import Humans
+from leadline.comparison.scored import Agreed, How, of_one, of_several
+from leadline.comparison.shared import Answers, answers
+from leadline.comparison.stability import Stability
 from leadline.comparison.tested import Test, comparable, tests
+from leadline.comparison.votes import Asked
 from leadline.errors import InputError, all_at_once, nearest
-from leadline.evaluate import corrected, find_metric, mean_interval, rank_agreement
+from leadline.evaluate import corrected, find_metric, mean_interval
 from leadline.runs import SPLITS, Run
 from leadline.scores import SCORES
-from leadline.scores import compute as compute_scores
 
 Table = dict[str, dict[str, list[dict[str, float] | None]]]  # split -> metric -> one entry per run or group
 FEW_ROWS = 50  # below, a bootstrap's interval is too short
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """Spearman and Kendall of every two columns: scores of one run, or one score of several runs."""
-
-    title: str
-    names: list[str]
-    n: int
-    spearman: np.ndarray  # (M, M)
-    kendall: np.ndarray  # (M, M) tau-b
 
 
 @dataclass(frozen=True)
@@ -45,6 +36,9 @@ class Comparison:
     groups: list[Group] = field(default_factory=list)
     means: Table = field(default_factory=dict)  # one entry per group: mean over its seeds, None for a run alone
     tests: list[Test] = field(default_factory=list)
+    scores: list[ScoreAgreement] = field(default_factory=list)  # of the run; of each group
+    stability: list[Stability] = field(default_factory=list)  # a row per score and group of several seeds
+    humans: list[Humans] = field(default_factory=list)  # per run, where votes were given
 
     def to_dict(self) -> dict[str, Any]:
         groups = [asdict(group) | {"runs": [self.runs[i] for i in group.runs]} for group in self.groups]
@@ -57,6 +51,9 @@ class Comparison:
             "groups": groups,
             "means": self.means,
             "tests": [test.to_dict() for test in self.tests],
+            "scores": [found.to_dict() for found in self.scores],
+            "stability": [asdict(found) for found in self.stability],
+            "humans": [found.to_dict() for found in self.humans],
         }
 
 
@@ -67,6 +64,10 @@ def compare(
     against: str | None = None,
     all_pairs: bool = False,
     metrics: Sequence[str] | None = None,
+    hardest: float = 0.1,
+    per_class: bool = False,
+    all_of_kendall: bool = False,
+    people: Asked | None = None,
 ) -> Comparison:
     """One run: do its scores order the examples alike? Several: in every run alike, and do their metrics differ?
 
@@ -76,7 +77,11 @@ def compare(
     where they did not. Runs that differ in the seed only form one group, unless all do. Every group is tested against
     `against` (a run or group; default: the first), or every two with `all_pairs`; p-values are corrected for all tests.
     A run called like a seed of another whose recipe differs in more is no seed of it; a note says in what.
-    metrics: those to test, default accuracy and macro F1, for a regression RMSE, MAE and Pearson's r.
+    metrics         those to test, default accuracy and macro F1, for a regression RMSE, MAE and Pearson's r
+    hardest         share of the examples whose overlap between scores is counted, in (0, 1)
+    per_class       the agreement of scores within each class, too
+    all_of_kendall  Kendall's tau of all rows; else of at most 5,000 random ones
+    people          a file with the answers of several people: agreement of every score with their disagreement
     """
     if not runs:
         raise InputError("compare: name at least one run")
@@ -84,17 +89,21 @@ def compare(
     titles, notes = distinct([run.name for run in runs]), list[str]()
     if len(runs) == 1 and against is not None:
         raise InputError(f"--against {against}: there is one run only; name the others too")
+    how = How(names, labels, hardest, per_class, all_of_kendall, people)
     if len(runs) == 1:
-        table = _columns(runs[0], names, np.arange(len(runs[0].train)), notes)
-        return Comparison(titles, [_agreed(f"within {runs[0].name}", table)], _results(runs), notes)
-    agreements, shared = _agreements(runs, titles, names, labels, notes)
+        one = of_one(runs[0], how, notes)
+        return Comparison(titles, one.agreements, _results(runs), notes, scores=one.scores, humans=one.humans)
     groups, odd = grouped(runs, titles)
+    found = of_several(runs, titles, groups, how, notes)
     notes += odd
     means = _means(groups, _results(runs)) if len(groups) < len(runs) else {}
     opposed = groups if len(groups) > 1 else [Group(t, [i], groups[0].seeds[i : i + 1]) for i, t in enumerate(titles)]
     pairs = list(combinations(opposed, 2)) if all_pairs else _pairs(opposed, titles, against)
     tested = _tested(runs, titles, pairs, metrics, notes)
-    return Comparison(titles, agreements, _results(runs), notes, shared, groups, means, tested)
+    return Comparison(
+        titles, found.agreements, _results(runs), notes, found.shared, groups, means, tested,
+        found.scores, found.stability, found.humans,
+    )  # fmt: skip
 
 
 def _check(names: Sequence[str], labels: str, metrics: Sequence[str] | None) -> None:
@@ -107,45 +116,6 @@ def _check(names: Sequence[str], labels: str, metrics: Sequence[str] | None) -> 
         raise all_at_once("compare", unknown)
     for name in metrics or []:
         find_metric(name)
-
-
-def _agreements(
-    runs: Sequence[Run], titles: Sequence[str], names: Sequence[str], labels: str, notes: list[str]
-) -> tuple[list[Agreed], dict[str, Any]]:
-    rows = shared_training(runs, labels)
-    n = len(rows[0])
-    textless = [title for title, run in zip(titles, runs, strict=True) if without_inputs(run)]
-    if textless:
-        notes.append(f"joined by id and label alone, as there are no texts in {', '.join(textless)}")
-    others = {title: len(run.train) - n for title, run in zip(titles, runs, strict=True)}
-    shared = {"train": {"n": n, "only": others}}
-    if any(others.values()):
-        alone = ", ".join(f"{title} {count:,}" for title, count in others.items())
-        notes.append(f"{n:,} training rows are in all runs; not in all: {alone}")
-    silent = [
-        t for t, run in zip(titles, runs, strict=True) if not (run.path / "signals" / "epoch_001.arrow").is_file()
-    ]
-    if silent or not n:
-        why = f"{', '.join(silent)} recorded nothing" if silent else "the runs share no training row"
-        notes.append(f"no agreement of scores: {why}; only metrics are compared")
-        return [], shared
-    tables = [_columns(run, names, at, notes) for run, at in zip(runs, rows, strict=True)]
-    defined = [name for name in names if all(name in table for table in tables)]
-    if not defined:
-        notes.append(f"no score of {', '.join(names)} is defined in all {len(runs)} runs")
-    columns = {name: {t: table[name] for t, table in zip(titles, tables, strict=True)} for name in defined}
-    return [_agreed(name, column) for name, column in columns.items()], shared
-
-
-def _columns(run: Run, names: Sequence[str], rows: np.ndarray, notes: list[str]) -> dict[str, np.ndarray]:
-    columns, left_out = compute_scores(run.signals, names)
-    notes += [f"{run.name}: {name} left out: {reason}" for name, reason in left_out.items()]
-    return {name: column[rows] for name, column in columns.items()}
-
-
-def _agreed(title: str, columns: dict[str, np.ndarray]) -> Agreed:
-    found = rank_agreement(columns)
-    return Agreed(title, found.names, int(found.n.max(initial=0)), found.spearman, found.kendall)
 
 
 def _results(runs: Sequence[Run]) -> Table:

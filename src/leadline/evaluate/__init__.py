@@ -1,7 +1,7 @@
 """Evaluate: metrics, calibration, slices, intervals. Arrays in, numbers out; no files, no torch.
 
 Order inside the room: checks · intervals · calibration · answers · formulas · measure · breakdown · agreement ·
-paired_power · paired · paired_seeds · paired_rows.
+concord · votes · paired_power · paired · paired_seeds · paired_rows.
 """
 
 from leadline.evaluate.agreement import Agreement, overlap_of_hardest, rank_agreement
@@ -15,6 +15,7 @@ from leadline.evaluate.calibration import (
     reliability,
     risk_coverage,
 )
+from leadline.evaluate.concord import Concordance, concordance
 from leadline.evaluate.formulas import METRICS, Metric
 from leadline.evaluate.intervals import mean_interval, resamples, wilson
 from leadline.evaluate.measure import find_metric, metrics, with_intervals
@@ -22,19 +23,25 @@ from leadline.evaluate.paired import Difference, corrected, holm
 from leadline.evaluate.paired_power import detectable_accuracy, detectable_mean, rows_needed, seeds_needed
 from leadline.evaluate.paired_rows import mcnemar, paired_bootstrap, paired_randomisation
 from leadline.evaluate.paired_seeds import over_seeds, relabelling, sign_flips
+from leadline.evaluate.votes import Disagreement, ceiling, disagreement
 
 __all__ = [
     "METRICS",
     "Agreement",
+    "Concordance",
     "Difference",
+    "Disagreement",
     "Metric",
     "accuracy_at_coverage",
     "aurc",
     "calibration_error",
+    "ceiling",
+    "concordance",
     "confusion",
     "corrected",
     "detectable_accuracy",
     "detectable_mean",
+    "disagreement",
     "e_aurc",
     "find_metric",
     "fit_temperature",

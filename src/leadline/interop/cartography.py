@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +21,7 @@ import polars as pl
 from leadline import signals
 from leadline.data.examples import Examples, fingerprint, join, natural, with_hashes
 from leadline.errors import InputError, all_at_once
+from leadline.interop.whole import new_folder
 from leadline.signals import Period, Signals
 
 NAME = re.compile(r"dynamics_epoch_(\d+)\.jsonl")
@@ -184,7 +182,7 @@ def write(record: Signals, directory: Path) -> None:
         raise InputError("dynamics_epoch_<k>.jsonl consists of logits; this run has none")
     numbers = all(re.fullmatch("0|[1-9][0-9]*", str(guid)) for guid in record.ids)
     ids = [int(guid) if numbers else guid for guid in record.ids]
-    with _whole(Path(directory)) as partial:
+    with new_folder(Path(directory)) as partial:
         for number, period in enumerate(record.periods):
             with open(partial / f"dynamics_epoch_{number}.jsonl", "w", encoding="utf-8") as sink:
                 for row in np.flatnonzero(period.recorded).tolist():
@@ -211,7 +209,7 @@ def to_run(
         "classes": list(record.classes),
         **fingerprint(examples),
     }
-    with _whole(Path(destination)) as partial:
+    with new_folder(Path(destination)) as partial:
         examples.write(partial / "examples.parquet")
         for number, period in enumerate(record.periods, start=1):
             signals.write_period(partial / "signals", number, period.columns, {**period.metadata, **metadata})
@@ -252,20 +250,3 @@ def _joined(record: Signals, source: Path, data: Examples) -> Examples:
         table = table.drop("_label_distribution")
         told = (*told, "label distributions left out: imported dynamics have one gold class per example")
     return replace(data, table=table, classes=record.classes, told=told)
-
-
-@contextmanager
-def _whole(destination: Path) -> Iterator[Path]:
-    """A new directory beside `destination` that takes its name only when the block has succeeded."""
-    if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-        raise InputError(f"{destination}: there already and not empty; choose another name or remove it")
-    destination = Path(os.path.abspath(destination))
-    partial = destination.with_name(destination.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        os.replace(partial, destination)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
