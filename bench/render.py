@@ -263,7 +263,7 @@ def how_many(result: Mapping[str, Any]) -> str:
         rows.append([f"{r['reviewed']} of {r['rows']:,}", str(r["errors"]), r["kind"], covered])
         rows[-1] += [f"{r['too_high']:.3f}", f"{r['too_low']:.3f}", f"{r['median_width_over_truth']:.2f}"]
         rows[-1].append(f"{plain[tuple(r[k] for k in key)]['median_width_over_truth']:.2f}")
-    header = ["reviewed", "errors", "errors", "coverage [90 %]", "above the truth", "below it", "width / truth"]
+    header = ["reviewed", "errors", "how they rank", "coverage [90 %]", "above the truth", "below it", "width / truth"]
     first = markdown([*header, "of a plain sample"], rows)
     said = f"{ours[0]['datasets']:,} data sets a line; nominal coverage {result['level']:.0%}; widths are medians."
     bounds = []

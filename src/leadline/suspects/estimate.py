@@ -179,9 +179,11 @@ def interval(x: np.ndarray, n: np.ndarray, sizes: np.ndarray, level: float = LEV
     Finite population. Variances times n / (n - 1), since the rates were fitted (after Miettinen and Nurminen,
     Statistics in Medicine 1985), and the test statistic corrected for skewness (Gart and Nam, Biometrics 1990).
 
-    Measured on simulated draws (bench/how_many.py): coverage of 0.88 at the least for 90 %, wherever the errors rank.
-    Others on the same draws: the normal interval falls to 0.47, Wilson by stratum (MOVER) and Jeffreys by stratum miss
-    rare errors, and gamma intervals with one event more (Fay and Feuer 1997; mid-p) hold but are wider.
+    Coverage for 90 % on simulated draws (bench/how_many.py: 42 settings of rows, rates, and where the errors rank): 0.88
+    at the least, 0.91 in the middle. Others on the same draws, least coverage and median width beside this one: normal
+    0.46 and 0.98; a Jeffreys prior in each stratum 0.10 and 1.05 (a pseudo-error in every stratum that has none adds
+    up); Wilson by stratum, added by MOVER, 0.86 and 1.13; gamma with one event more, mid-p (Fay and Kim 2017), 0.88 and
+    1.08; the score test without the two corrections 0.86 and 0.98.
     """
     total, right = (sizes * x / n).sum(axis=-1), (n - x).sum(axis=-1)
     low, high = _last_kept(x, n, sizes, level)
