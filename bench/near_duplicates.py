@@ -42,9 +42,9 @@ def vectors(n: int, d: int, seed: int = 0) -> np.ndarray:
     doubles = rng.permutation(n)[: n * 8 // 100]
     exact, near = np.array_split(doubles, 2)
     others = np.setdiff1d(np.arange(n), doubles)
-    crowds = rng.choice(others, max(1, len(exact) // 20))
-    x[exact] = x[np.append(np.repeat(crowds[: len(crowds) // 4], 30), rng.choice(others, len(exact)))[: len(exact)]]
-    source = x[rng.choice(others, len(near))]
+    crowds = rng.choice(others, max(1, len(exact) // 80), replace=False)
+    x[exact] = x[np.append(np.repeat(crowds, 30), rng.choice(others, len(exact)))[: len(exact)]]
+    source = x[rng.choice(np.setdiff1d(others, crowds), len(near))]  # beside a crowd, which ten are named is chance
     x[near] = source + rng.uniform(0.001, 0.5, (len(near), 1)) * rng.normal(size=source.shape) * source.std()
     return x.astype(np.float32)
 
@@ -125,7 +125,11 @@ def difference(folder: Path, x: np.ndarray) -> dict[str, Any]:
     unit = x.astype(np.float64)
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     distances = 1 - np.einsum("pd,pd->p", unit[odd // len(x)], unit[odd % len(x)])
-    return {"ours": len(ours), "theirs": len(theirs), "odd": len(odd), "odd_distances": distances.tolist()}
+    kind = np.unique(x, axis=0, return_inverse=True)[1].ravel()  # up to which of several equal vectors is named
+    named = [{tuple(sorted(pair)) for pair in kind[pairs].tolist()} for pairs in (ours, theirs)]
+    odd_vectors = len(named[0] ^ named[1])
+    return {"ours": len(ours), "theirs": len(theirs), "odd": len(odd), "odd_vectors": odd_vectors,
+            "odd_distances": distances.tolist()}  # fmt: skip
 
 
 def main() -> None:

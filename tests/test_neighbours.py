@@ -244,8 +244,7 @@ def test_memory_is_bounded_by_the_block() -> None:
 def test_candidates_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows within rounding of each other are all candidates: the nearest are found and the list stays short."""
     rng = np.random.default_rng(0)
-    x = np.ones((300, 4)) + 1e-7 * rng.normal(size=(300, 4))
-    expected, _ = brute(x * 1, 3, "cosine")
+    x = np.ones((300, 4)) + 1e-4 * rng.normal(size=(300, 4))
     longest: list[int] = []
     keep = blocks.Candidates._keep
 
@@ -256,12 +255,29 @@ def test_candidates_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(blocks.Candidates, "_keep", small)
     monkeypatch.setattr(blocks, "GATHERED", 500)
+    monkeypatch.setattr(blocks, "CROWDED", 2.0)  # never sort a block
     near, far = nearest(x, 3, block=50)
     assert max(longest) < 5000 + 500 * 64 and (np.diff(far, axis=1) >= 0).all()
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     d = ((unit[:, None] - unit[None]) ** 2).sum(-1) / 2
     np.fill_diagonal(d, np.inf)
     np.testing.assert_allclose(far, np.sort(d, axis=1)[:, :3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_in_sparse_data_most_rows_are_equally_far(metric: str) -> None:
+    """One word each of few: nearly all distances are equal, so the order of the rows decides."""
+    x = np.zeros((400, 150), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    x[np.arange(400), rng.integers(0, 150, 400)] = 1
+    x[np.arange(0, 400, 3), rng.integers(0, 150, 134)] += 1
+    expected, distances = brute(x, 12, metric)
+    for block in (4096, 100):
+        near, far = nearest(x, 12, metric=metric, block=block)
+        np.testing.assert_array_equal(near, expected)
+        np.testing.assert_allclose(far, distances, atol=1e-7)
+    some, _ = nearest(x, 12, rows=np.array([7, 399, 0]), metric=metric)
+    np.testing.assert_array_equal(some, expected[[7, 399, 0]])
 
 
 def test_bad_input_is_one_sentence() -> None:

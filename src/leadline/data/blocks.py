@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-BLOCK = 4096  # rows and columns of a product
+BLOCK = 2048  # rows and columns of a product
 GROUPS = 64  # the largest of every so many columns; at least 4 k
 GATHERED = 16_384  # pairs, or groups of columns, gathered at a time
+CROWDED = 0.5  # share of the groups of a block that reach the bound, above which its rows are sorted instead
 
 
 class Space(Protocol):
@@ -33,6 +34,9 @@ class Space(Protocol):
 
     def right(self, rows: slice | np.ndarray) -> np.ndarray:
         """(B, D') of these rows, second factor."""
+
+    def precise(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """(B, C) nearness in float64, in units of its rounding: what is equal here is taken as equal in a crowd."""
 
     def measure(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """(P,) float64 distances of pairs of rows."""
@@ -62,6 +66,14 @@ class Cosine:
 
     right = left
 
+    def precise(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        s = self._unit(rows) @ self._unit(columns).T
+        s += self.empty[rows, None] & self.empty[columns]
+        return np.rint(s / ((self.x.shape[1] + 4) * np.finfo(np.float64).eps))
+
+    def _unit(self, rows: np.ndarray) -> np.ndarray:
+        return self.x[rows] / np.where(self.empty, 1.0, self.norm)[rows, None]
+
     def measure(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         found = np.empty(len(i))
         for start in range(0, len(i), GATHERED):
@@ -75,9 +87,6 @@ class Cosine:
             apart = self._unit(i[some]) - self._unit(j[some])
             found[some] = np.einsum("pd,pd->p", apart, apart) / 2
         return found
-
-    def _unit(self, rows: np.ndarray) -> np.ndarray:
-        return self.x[rows] / np.where(self.empty, 1.0, self.norm)[rows, None]
 
 
 class Euclidean:
@@ -96,6 +105,9 @@ class Euclidean:
     def right(self, rows: slice | np.ndarray) -> np.ndarray:
         half = self.half[rows, None]
         return np.hstack([self.x[rows], np.ones_like(half), -half])
+
+    def precise(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return np.rint(self.left(rows) @ self.right(columns).T / (self.slack or 1.0))
 
     def measure(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         found = np.empty(len(i))
@@ -133,8 +145,21 @@ class Candidates:
         top = largest_of_groups(s, self.groups)  # (B, G)
         joined = np.concatenate([self.best[here], top], axis=1)
         self.best[here] = np.partition(joined, -self.k, axis=1)[:, -self.k :]
-        for row, column, value in passing(s, self.best[here, 0] - self.space.slack, self.groups, top):
+        floor = self.best[here, 0] - self.space.slack
+        if s.shape[1] > 4 * self.k and (top >= floor[:, None]).mean() > CROWDED:
+            self._see_crowd(s, first_row, first_column)
+            return
+        for row, column, value in passing(s, floor, self.groups, top):
             self._keep(row + first_row, column + first_column, value)
+
+    def _see_crowd(self, s: np.ndarray, first_row: int, first_column: int) -> None:
+        """Most columns are as near as the k-th to within the rounding (at 1, in sparse data): each row is sorted."""
+        columns = np.arange(first_column, first_column + s.shape[1])
+        precise = self.space.precise(self.rows[first_row : first_row + len(s)], columns)
+        precise[np.isneginf(s)] = -np.inf
+        column = np.argsort(-precise, axis=1, kind="stable")[:, : self.k]  # (B, k)
+        row = np.repeat(np.arange(len(s)), column.shape[1])
+        self._keep(row + first_row, column.ravel() + first_column, s[row, column.ravel()])
 
     def _keep(self, row: np.ndarray, column: np.ndarray, value: np.ndarray) -> None:
         self.kept.append((row.astype(np.int32), column.astype(np.int32)))

@@ -19,7 +19,7 @@ import numpy as np
 
 from leadline.data.blocks import GATHERED, Cosine, among_rows, passing
 
-BLOCK = 2048
+BLOCK = 1024
 WINDOW = 1024  # vectors of similar kind that are compared among themselves first
 TURNED = 4096  # vectors that the directions are found with
 SAMPLED = 1024  # vectors whose nearest is found among all, to say where the median lies
