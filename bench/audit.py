@@ -44,12 +44,11 @@ def definitions(sets: dict[str, dict], base: dict[str, Any], seeds: int) -> list
         trials.append({"name": f"{name}-clean", "set": own})
         for kind in KINDS:
             confused = {"base.run": f"trial:{name}-clean"} if kind == "by-confusion" else {}
-            trials += [
-                {"name": f"{name}-{kind}-{rate}", "set": {**own, **confused, "data.corrupt": {"kind": kind, "rate": rate / 100}}}
-                for rate in RATES
-            ]  # fmt: skip
-        flips = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "record.mode": "snapshot"}
-        snapshots.append({"name": f"{name}-uniform-10-snapshot", "set": {**own, **flips}})
+            for rate in RATES:
+                flips = {"data.corrupt": {"kind": kind, "rate": rate / 100}}
+                trials.append({"name": f"{name}-{kind}-{rate}", "set": {**own, **confused, **flips}})
+        snapshot = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "record.mode": "snapshot"}
+        snapshots.append({"name": f"{name}-uniform-10-snapshot", "set": {**own, **snapshot}})
     return [
         {"name": "audit", "recipe": recipe, "seeds": list(range(seeds)), "trials": trials},
         {"name": "audit-snapshot", "recipe": recipe, "seeds": [0], "trials": snapshots},
@@ -93,7 +92,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch) if options.toy else options.runs
         sets, base = recipe(options, place)
-        sweeps = [sweep.load(document, place) for document in definitions(sets, base, 1 if options.toy else options.seeds)]
+        sweeps = [
+            sweep.load(document, place) for document in definitions(sets, base, 1 if options.toy else options.seeds)
+        ]
         for trials in sweeps:
             sweep.run(trials, jobs=options.jobs, tell=told)
         results = [measured(trials, title, options) for trials in sweeps for title in titles(trials)]

@@ -54,12 +54,18 @@ def of(run: Run, folds: np.ndarray | None, peers: Path | None, calibrated: bool 
     }  # fmt: skip
 
 
-def sources(run: Run, folds: np.ndarray | None, peers: Path | None, calibrated: bool) -> dict[str, Callable[[], Doubts]]:
+def sources(
+    run: Run, folds: np.ndarray | None, peers: Path | None, calibrated: bool
+) -> dict[str, Callable[[], Doubts]]:
     """What gives doubts, timed one by one."""
     found: dict[str, Callable[[], Doubts]] = {
         "leadline": lambda: doubts(scores.compute(run.signals)[0]),
-        "leadline, first epoch": lambda: {f"{n} @1": d for n, d in doubts(scores.compute(run.signals.window(1))[0]).items()},
-        "prequential": lambda: {f"prequential {n}": probabilities.informed(run.signals, n) for n in probabilities.INFORMED},
+        "leadline, first epoch": lambda: {
+            f"{n} @1": d for n, d in doubts(scores.compute(run.signals.window(1))[0]).items()
+        },
+        "prequential": lambda: {
+            f"prequential {n}": probabilities.informed(run.signals, n) for n in probabilities.INFORMED
+        },
     }
     if calibrated:
         found["combined"] = lambda: combined(run)
@@ -183,7 +189,7 @@ def cells(results: list[dict[str, Any]], what: str = "ap") -> dict[str, dict[str
 
 
 def left_out_choice(by_score: dict[str, dict[str, float]], candidates: list[str]) -> dict[str, dict[str, Any]]:
-    """{data set: {chosen, value, best, best_value}}: the score that is best on all other data sets, judged on this one."""
+    """{data set: {chosen, value, best, best_value}}: the score that is best on all other sets, judged on this one."""
     trials = sorted({trial for values in by_score.values() for trial in values})
     sets = sorted({trial.split("-")[0] for trial in trials})
 

@@ -92,7 +92,9 @@ def measured(name: str, shares: list[float], place: Path, options: argparse.Name
     for share in shares:
         for way in ("suspects", "random"):
             arm = f"{way}-{share * 100:g}"
-            again.append({"name": arm, "set": {"data.train": str(first.path / "reviewed" / f"{arm}-s{{seed}}.parquet")}})
+            again.append(
+                {"name": arm, "set": {"data.train": str(first.path / "reviewed" / f"{arm}-s{{seed}}.parquet")}}
+            )
             for seed in seeds:
                 run = runs.open(first.trial(f"noisy-s{seed}").path)
                 rows, count, right = reviewed(run, share, seed, way == "random")
@@ -101,7 +103,11 @@ def measured(name: str, shares: list[float], place: Path, options: argparse.Name
                 if not path.is_file():
                     runs.write_parquet(path, rows)
                 found[f"{arm}-s{seed}"] = {"reviewed": count, "wrong": right}
-    copied = {**whole, "data": test_as_copied(whole["data"], first.path), **{k: whole[k] for k in ("model", "training")}}
+    copied = {
+        **whole,
+        "data": test_as_copied(whole["data"], first.path),
+        **{k: whole[k] for k in ("model", "training")},
+    }
     second = sweep.load({"name": f"cleaning-{name}-again", "recipe": copied, "seeds": seeds, "trials": again}, place)
     done(second, options.jobs)
     scored = {t.title: runs.open(t.path).results["test"]["macro_f1"] for s in (first, second) for t in s.trials}
@@ -112,14 +118,15 @@ def test_as_copied(data: dict[str, Any], place: Path) -> dict[str, Any]:
     """The test file with the columns of the reviewed files."""
     path = place / "reviewed" / "test.parquet"
     if not path.is_file():
-        test = pl.read_csv(data["test"], infer_schema=False)
-        runs.write_parquet(path, test.select(pl.col(data["id"]).alias("id"), pl.col(data.get("text", "text")).alias("text"),
-                                             pl.col(data.get("label", "label")).alias("label")))  # fmt: skip
+        names = {data["id"]: "id", data.get("text", "text"): "text", data.get("label", "label"): "label"}
+        runs.write_parquet(path, pl.read_csv(data["test"], infer_schema=False).select(*names).rename(names))
     return {"train": "", "test": str(path), "id": "id", "validation": None}
 
 
 def done(trials: sweep.Sweep, jobs: int) -> None:
-    states = sweep.run(trials, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True))
+    states = sweep.run(
+        trials, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True)
+    )
     bad = [title for title, state in states.items() if state not in ("finished", "there")]
     if bad:
         raise SystemExit(f"{trials.path}: not finished: {', '.join(bad)}")

@@ -1,6 +1,6 @@
 """Do selection and curricula help? Every arm with the same number of optimiser steps, over seeds, with paired tests.
 
-    python bench/learn_from_it.py [--only trec] [--noise 0.2] [--seeds 3] [--n 2000] [--jobs 1] [--runs build/bench] [--toy]
+    python bench/learn_from_it.py [--only trec] [--noise 0,0.2] [--seeds 3] [--n 2000] [--runs build/bench] [--toy]
 
 MiniLM, 3 epochs, 2,000 rows of each data set; one earlier run per data set orders and selects (training seed 100, so
 that no arm is trained on its own seed's record). Each data set as it is and with 20 % of the labels flipped. What is
@@ -59,7 +59,9 @@ def trained(document: dict[str, Any], place: Path, jobs: int) -> sweep.Sweep:
     for arm in document["trials"][1:]:
         arm["set"]["base.run"] = str(place / arm["set"]["base.run"])
     found = sweep.load(document, place)
-    states = sweep.run(found, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True))
+    states = sweep.run(
+        found, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True)
+    )
     bad = [title for title, state in states.items() if state not in ("finished", "there")]
     if bad:
         raise SystemExit(f"{found.path}: not finished: {', '.join(bad)}")
@@ -116,7 +118,10 @@ def compared(name: str, noise: float, trials: sweep.Sweep) -> dict[str, Any]:
         control = CONTROLS.get(row["trial"])
         if control in against:
             its = against[control].filter(against[control]["trial"] == row["trial"]).to_dicts()[0]
-            row["control"] = {"against": control, **{key: its[key] for key in ("difference", "difference_low", "difference_high", "p")}}
+            row["control"] = {
+                "against": control,
+                **{key: its[key] for key in ("difference", "difference_low", "difference_high", "p")},
+            }
     return {"data": name, "noise": noise, "rows": rows}
 
 
@@ -127,7 +132,9 @@ def table(results: list[dict[str, Any]]) -> str:
             gain = "" if row["trial"] == "plain" else spread(row)
             control = row.get("control")
             more = f"{control['against']}: {spread(control)}" if control else ""
-            rows.append([f"{entry['data']}, {entry['noise']:.0%} flipped", row["trial"], f"{row['mean']:.3f}", gain, more])
+            rows.append(
+                [f"{entry['data']}, {entry['noise']:.0%} flipped", row["trial"], f"{row['mean']:.3f}", gain, more]
+            )
     return markdown(["data", "arm", "macro F1", "minus plain", "minus its control"], rows)
 
 

@@ -54,12 +54,14 @@ def test_a_selection_is_trained_and_the_rest_stays(place, base):
 
 
 def test_equal_steps_and_the_random_control(place, base):
-    full = child(place, base, "control", select={"keep": ["easy"], "control": True}, training={"steps": "same-as-full"})
-    chosen = child(place, base, "easy", select={"keep": ["easy"]}, training={"steps": "same-as-full"})
+    part = {"keep": ["easy", "none"]}
+    full = child(place, base, "control", select={**part, "control": True}, training={"steps": "same-as-full"})
+    chosen = child(place, base, "easy", select=part, training={"steps": "same-as-full"})
     assert len(full.events("step")) == len(chosen.events("step")) == len(base.events("step")) == 16
     assert full.events("end")[0]["examples_seen"] == 128
     sizes = {run.name: int(run.signals.periods[-1].trained.sum()) for run in (full, chosen)}
-    easy = set(runs.kept_scores(base).ids_by_region()["easy"])
+    table = runs.kept_scores(base).table
+    easy = set(table.filter(table["region"].is_in(["easy", "none"]))["id"])
     trained = {run.train.ids[i] for run in (chosen,) for i in np.flatnonzero(run.signals.periods[-1].trained)}
     assert trained <= easy and sizes["control"] == sizes["easy"] == len(trained)
 
@@ -70,7 +72,8 @@ def test_a_curriculum_begins_with_what_is_easy(place, base):
     anti = child(place, base, "hard-first", curriculum={**shape, "order": "hard-first"})
     control = child(place, base, "random-pacing", curriculum={"order": "random", "start": 0.25, "full_at": 1.0})
     rank = np.argsort(np.argsort(leadline.scores.action_mean(base.signals)))
-    first = [rank[r.signals.periods[0].step == 0] for r in (run, anti, control)]  # met before any update
+    begun = [r.signals.periods[0] for r in (run, anti, control)]
+    first = [rank[period.recorded & (period.step == 0)] for period in begun]  # met before any update
     assert first[0].max() < 16 and first[1].min() >= 48
     assert first[2].min() < 48 and first[2].max() >= 16
     assert len(run.events("step")) == len(anti.events("step")) == len(control.events("step")) == 16

@@ -27,7 +27,9 @@ def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
     Raises InputError for a run without recipe or inputs: it cannot be trained again.
     """
     if run.recipe is None or not run.train.inputs:
-        raise InputError(f"{run.path}: an import has no recipe and model to train again with; audit it by its own signals")
+        raise InputError(
+            f"{run.path}: an import has no recipe and model to train again with; audit it by its own signals"
+        )
     document = run.recipe.to_dict()
     table = _table(run)
     document["data"] = {

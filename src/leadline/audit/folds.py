@@ -19,8 +19,8 @@ STREAM = 11  # default_rng([seed, stream])
 def folds(labels: np.ndarray, k: int, groups: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """(N,) fold 0..k-1 of each row: every class spread evenly, no group on two folds.
 
-    groups  (N,) what must stay together (author, near-duplicates). Large groups are placed first, each where its classes
-            are missing most; single rows are dealt out class by class, so fold sizes of a class differ by one at most.
+    groups  (N,) what must stay together (author, near-duplicates). Large groups are placed first, each where its
+            classes are missing most; single rows are dealt out class by class, so that the folds of a class are even.
     """
     labels = np.unique(labels, return_inverse=True)[1]
     rng = np.random.default_rng([seed, STREAM])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,9 @@ from leadline.errors import InputError, nearest
 from leadline.launch import Tell
 from leadline.runs import Run
 from leadline.scores import compute
-from leadline.suspects import combined, confident, probabilities
+from leadline.suspects import combined, confident, estimate, probabilities, queue, reviewers
+from leadline.suspects.decisions import Decisions
+from leadline.suspects.estimate import Estimate
 from leadline.suspects.planted import Calibration, best_score, calibrate, doubts
 from leadline.sweep.work import silent
 
@@ -79,10 +82,13 @@ class Audit:
     best: pl.DataFrame | None = None  # which score finds planted errors best
     threshold: Threshold | None = None
     expected: float | None = None  # confident learning's own number of wrong labels
+    reviewed: Estimate | None = None  # from the people who reviewed a random draw
     told: tuple[str, ...] = field(default=())
 
 
-def audit(run: Run, wanted: Wanted | None = None, jobs: int = 1, say: Say = lambda s: None, tell: Tell = silent) -> Audit:
+def audit(
+    run: Run, wanted: Wanted | None = None, jobs: int = 1, say: Say = lambda s: None, tell: Tell = silent
+) -> Audit:
     """The suspects of a run, most doubtful first. Trains only for folds, --calibrate and --threshold, and says so."""
     asked = wanted or Wanted()
     if not run.classes:
@@ -100,14 +106,34 @@ def audit(run: Run, wanted: Wanted | None = None, jobs: int = 1, say: Say = lamb
         listed, ranked_by, doubt = _by_score(run, asked, found)
         expected = None
     about, best = (None, None) if found is None else _calibrated(found, asked, doubt)
-    return Audit(run, "train", len(run.signals), ranked_by, listed, found, about, best, threshold, expected)
+    reviewed = estimated(run, "train")
+    return Audit(run, "train", len(run.signals), ranked_by, listed, found, about, best, threshold, expected, reviewed)
+
+
+def estimated(run: Run, split: str) -> Estimate | None:
+    """The number of wrong labels by the newest draw of `leadline review` that is reviewed far enough; None without."""
+    path = run.path / "decisions.sqlite"
+    if not path.is_file():
+        return None
+    examples = run.train if split == "train" else run.examples.split(split)
+    labels = dict(zip(examples.ids, examples.table["_label"].cast(pl.String).to_list(), strict=True))
+    with Decisions(path, split, labels, run.classes) as decisions:
+        together = reviewers.verdicts(decisions.current())
+        for draw in decisions.draws()["draw"].to_list()[::-1]:
+            table = decisions.drawn(draw)
+            wrong = reviewers.wrong(together, table["id"].to_list())
+            with contextlib.suppress(InputError):  # too few are reviewed
+                return estimate.errors(queue.as_draw(table, np.arange(table.height)), wrong)
+    return None
 
 
 Doubt = Callable[[Run], np.ndarray]  # a run of the same data -> (N,), higher is more doubtful
 
 
 def _planted(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> Planted:
-    say(f"planting {asked.rate:.0%} wrong labels ({asked.flips}) in a copy and training once on it (kept for next time)")
+    say(
+        f"planting {asked.rate:.0%} wrong labels ({asked.flips}) in a copy and training once on it (kept for next time)"
+    )
     return planted(run, asked.rate, asked.flips, asked.seed, jobs, tell)
 
 
@@ -119,7 +145,11 @@ def _by_score(run: Run, asked: Wanted, found: Planted | None) -> tuple[pl.DataFr
     assert found is not None
     mixed = combined.combine(_all(found.run), found.wrong, asked.seed)
     doubt = mixed.apply(_all(run))
-    return suspects.rank_doubt(run.signals, doubt), COMBINED, lambda other: mixed.doubt if other is found.run else mixed.apply(_all(other))
+    return (
+        suspects.rank_doubt(run.signals, doubt),
+        COMBINED,
+        lambda other: mixed.doubt if other is found.run else mixed.apply(_all(other)),
+    )
 
 
 def _all(run: Run) -> dict[str, np.ndarray]:
@@ -180,11 +210,13 @@ def _held_out(run: Run, asked: Wanted) -> Audit:
     names = {name: k for k, name in enumerate(run.classes)}
     gold = np.array([names[label] for label in table["label"].to_list()])
     q = table.select([f"prob_{name}" for name in run.classes]).to_numpy()
-    listed, expected = _judged(table["id"].to_list(), gold, run.classes, q, asked, "by a model that did not train on it")
+    listed, expected = _judged(
+        table["id"].to_list(), gold, run.classes, q, asked, "by a model that did not train on it"
+    )
     told = ("validation data chose among epochs or recipes: their probabilities are nearly out of sample",)
     ranked_by = asked.quality + (f", {asked.filter}" if asked.filter else "")
     return Audit(run, asked.split, len(gold), ranked_by, listed, expected=expected,
-                 told=told if asked.split == "validation" else ())  # fmt: skip
+                 reviewed=estimated(run, asked.split), told=told if asked.split == "validation" else ())  # fmt: skip
 
 
 def _calibrated(found: Planted, asked: Wanted, doubt: Doubt) -> tuple[Calibration, pl.DataFrame]:

@@ -16,7 +16,8 @@ LEAST = 1e-12  # a probability below it counts as this one: bits stay finite
 def pvi(run: Run, probabilities: np.ndarray, jobs: int = 1, tell: Tell = silent) -> np.ndarray:
     """(N,) bits, PVI = log2 q1(y | x) - log2 q0(y); high is easy, below 0 the text speaks against the label.
 
-    probabilities  (N, K) q1, of models that read the text; out of sample, else it says too much (Ethayarajh et al. 2022)
+    probabilities  (N, K) q1, of models that read the text; out of sample, else it says too much (Ethayarajh et al.,
+                   ICML 2022)
     q0 is a model of the same recipe, trained on the empty text (`data.null_input`).
     """
     if not run.classes:

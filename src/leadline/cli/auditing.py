@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 def audit(
     run: RunPath,
-    score: Annotated[str | None, typer.Option(help="Rank by this score of the run, or `combined` (--calibrate).")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Rank by this score of the run, or `combined` (--calibrate).")
+    ] = None,
     probabilities: Annotated[
         str | None, typer.Option(help="Rank by probabilities instead: prequential, run (in sample) or folds.")
     ] = None,
@@ -90,6 +93,11 @@ def sentences(found: Audit) -> list[str]:
             f"best on the planted errors: {best['score']}, average precision {best['average_precision']:.3f} "
             f"[{best['low']:.3f}, {best['high']:.3f}]"
         )
+    if (r := found.reviewed) is not None:
+        told.append(
+            f"{r.value:.0f} wrong labels [{r.low:.0f}, {r.high:.0f}] of {r.n:,} at {r.level:.0%}, by {r.n_reviewed} "
+            f"reviewed: {r.assumption}"
+        )
     if found.threshold is not None:
         low, high = sorted(found.threshold.cutoffs)
         told.append(
@@ -108,6 +116,7 @@ def as_json(found: Audit, top: int) -> dict[str, Any]:
                               "cutoff": c.cutoff, "assumption": c.assumption,
                               "precision": c.precision[: 4 * c.n_planted].tolist()},
         "best": found.best.to_dicts() if found.best is not None else None,
+        "reviewed": found.reviewed and asdict(found.reviewed),
         "threshold": found.threshold and {"cutoffs": list(found.threshold.cutoffs),
                                           "flagged": int(found.threshold.flagged.sum())},
         "told": sentences(found),

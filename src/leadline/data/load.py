@@ -189,7 +189,7 @@ def _corrupt(
 def _threshold_samples(
     parts: Mapping[str, pl.DataFrame], data: Data, classes: tuple[str, ...], told: list[str]
 ) -> tuple[dict[str, pl.DataFrame], tuple[str, ...]]:
-    """A part of the training rows gets a class of its own (Pleiss et al. 2020); the truth of all is in `_true_label`."""
+    """A part of the training rows gets a class of its own (Pleiss et al. 2020); the truth is in `_true_label`."""
     assert data.corrupt is not None
     if THRESHOLD in classes:
         raise InputError(f"data.corrupt: threshold: the data have a class `{THRESHOLD}` already")
@@ -203,7 +203,7 @@ def _threshold_samples(
     label = pl.when(pl.Series(chosen)).then(pl.lit(THRESHOLD)).otherwise(pl.col("_label")).alias("_label")
     result["train"] = result["train"].with_columns(label)
     told.append(
-        f"{len(rows)} of {len(train)} train rows are threshold samples: their label is `{THRESHOLD}`, a class of its own "
+        f"{len(rows)} of {len(train)} train rows are threshold samples, of the class `{THRESHOLD}` "
         f"(part {data.corrupt.part}, seed {data.seed}); the truth is in _true_label"
     )
     return result, (*classes, THRESHOLD)

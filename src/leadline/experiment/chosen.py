@@ -119,8 +119,12 @@ def _curriculum(
     t = recipe.training
     plan = curriculum.curriculum(order, share, c.full_at, t.epochs, entries, t.batch_size, t.seed)
     unknown = int(np.isnan(difficulty[rows]).sum())
-    told = f"curriculum: {c.order}{f' by {c.score}' if c.score else ''}, {c.pacing} from {share(0.0):.2f} of the examples"
-    return plan, told + f", all at {c.full_at:g} of the steps" + (f"; {unknown} without a score last" if unknown else "")
+    told = (
+        f"curriculum: {c.order}{f' by {c.score}' if c.score else ''}, {c.pacing} from {share(0.0):.2f} of the examples"
+    )
+    return plan, told + f", all at {c.full_at:g} of the steps" + (
+        f"; {unknown} without a score last" if unknown else ""
+    )
 
 
 def _spread(weights: np.ndarray) -> str:

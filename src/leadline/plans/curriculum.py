@@ -1,7 +1,7 @@
 """A curriculum: a growing share of the examples, in the order of a difficulty that an earlier run has measured.
 
-Competence c(t) is the share available at step t of T (Platanios et al., NAACL 2019, arXiv 1903.09848); what is available
-is sampled from uniformly. The number of steps is that of plain training, whatever the pacing.
+Competence c(t) is the share available at step t of T (Platanios et al., NAACL 2019, arXiv 1903.09848); what is
+available is sampled from uniformly. The number of steps is that of plain training, whatever the pacing.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def pacing(
 
     linear, root  (t (1 - c0^p) / T + c0^p)^(1/p), p = 1 or `root`
     step          c0 times `factor` at equal distances (Hacohen and Weinshall, ICML 2019, arXiv 1904.03626)
-    baby-steps    one more of `buckets` at equal distances (Spitkovsky et al. 2010; Cirik et al. 2016); of n rows the first
-                  buckets hold the odd ones
+    baby-steps    one more of `buckets` at equal distances (Spitkovsky et al. 2010; Cirik et al. 2016); of n rows the
+                  first buckets hold the odd ones
     """
     if kind in ("linear", "root"):
         p = 1.0 if kind == "linear" else root
