@@ -18,7 +18,9 @@ pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 
 from fastapi.testclient import TestClient
 
+from leadline import runs
 from leadline.data.examples import Examples, with_hashes
+from leadline.data.vectors import SOURCE
 from leadline.errors import InputError
 from leadline.runs import Run
 from leadline.scores import SCORES
@@ -342,6 +344,7 @@ def test_reviewers_do_not_see_each_others_decisions_but_how_far_they_agree(opene
     ben.get("/")
     assert "You decided" not in ben.page and "0 of 30 in this queue" in words(ben.page)
     ben.get("/card", state="others")
+    assert "0 of 4 in this queue" in words(ben.page)
     for do in ("keep", "discard", "discard", "ambiguous"):
         ben.decide(do)
     assert "Everything in this queue is decided" in ben.page or "No example" in ben.page
@@ -379,7 +382,7 @@ def test_a_draw_is_a_queue_and_gives_an_estimate_from_fifty_on(opened: Opened, t
 
 def test_hostile_texts_ids_and_classes_are_shown_as_text(opened: Opened, tmp_path: Path) -> None:
     long = "x" * 1_000_000
-    shown = [HOSTILE, RIGHT_TO_LEFT, long, *texts(27)]
+    shown = [HOSTILE, RIGHT_TO_LEFT, long, "two\r\nlines", *texts(26)]
     ids = ['"><script>1</script>', "a&b=c#d?e", "'single' \\ {{id}}", *[f"e{i}" for i in range(27)]]
     odd = minimal_run(
         tmp_path / "<b>odd & run",
@@ -395,12 +398,13 @@ def test_hostile_texts_ids_and_classes_are_shown_as_text(opened: Opened, tmp_pat
     assert html.escape(HOSTILE, quote=False)[:40] in browser.get("/card", id=ids[0]) and "49" not in words(browser.page)
     page = browser.get("/card", id=ids[1])
     assert "\u2400 nul \u2407 bell \ufffd" in page and not set("\x00\x07\x9b") & set(page)
-    assert page.count('dir="auto">\u202e') == 1 and "a &lt;col&gt;" in page
+    assert 'dir="auto">\ufffdשלום' in page and "\u202e" not in page and "a &lt;col&gt;" in page
     page = browser.get("/card", id=ids[2])
     assert "Show all 1,000,000 characters" in page and page.count("x" * 1990) == 1
     whole = browser.get("/text", id=ids[2], column="a <col>")
     assert long in whole and len(whole) < 1_000_200
     assert browser.client.get("/text", params={"id": ids[2], "column": "_label"}).status_code == 400
+    assert "characters" not in browser.get("/card", id=ids[3])
     browser.get("/card", id=ids[0])
     browser.decide('to:yes"> &')
     assert browser.log() == [(ids[0], "relabel", 'yes"> &')]
@@ -424,14 +428,12 @@ def test_the_card_shows_probabilities_curve_and_duplicates(opened: Opened, tmp_p
     assert f'aria-label="{", ".join(percents)}"' in page and page.count("<circle") == 4
     assert page.count("<rect") == 3 and "ham label" in words(page)
     near = browser.get("/near", id="e000")
-    assert "The same text" in near and "e004" in near and "junk" in near and "Nearest" not in near
+    assert "The same text" in near and "e004" in near and "junk" in near and "Nearest neighbours" in near
     assert "e000" in browser.get("/near", id="e004") and "The same text" not in browser.get("/near", id="e001")
+    assert runs.kept_features(twice, "train", SOURCE) is not None  # made once
 
 
 def test_neighbours_are_shown_where_vectors_are_kept(opened: Opened, run: Run) -> None:
-    from leadline import runs
-    from leadline.data.vectors import SOURCE
-
     x = np.zeros((30, 2), dtype=np.float32)
     x[:, 0] = np.cos(np.arange(30) / 20)
     x[:, 1] = np.sin(np.arange(30) / 20)

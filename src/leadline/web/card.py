@@ -11,7 +11,7 @@ import numpy as np
 from leadline.scores import gold_probability, mean_probability
 from leadline.suspects.decisions import Decision
 from leadline.web.opened import Review
-from leadline.web.shown import folded
+from leadline.web.shown import FOLD, folded
 
 BARS = 10  # classes whose probability is drawn
 DIGITS = 9  # classes that a digit key names
@@ -47,7 +47,7 @@ class Text:
 
     @property
     def cut(self) -> bool:
-        return self.n > len(self.start)
+        return self.n > FOLD
 
 
 @dataclass(frozen=True)

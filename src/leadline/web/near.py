@@ -1,7 +1,8 @@
-"""What lies beside an example: duplicates, and the nearest neighbours where vectors are kept."""
+"""What lies beside an example: duplicates, and the nearest neighbours where there are vectors."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from leadline.web.opened import Review
 from leadline.web.shown import visible
 
 EXCERPT = 160  # characters of a neighbour's text
+AT_ONCE = 10_000  # examples whose vectors are made of their texts where none are kept: some seconds, once
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,20 @@ class Near:
         self._vectors: np.ndarray | None = None
         self._found: Duplicates | None = None
         self._ready = False
+        self._one = threading.Lock()  # many cards may ask before the first is answered
 
     def _prepare(self) -> None:
-        if self._ready:
-            return
-        run, split = self.review.run, self.review.split
-        kept = runs.kept_features(run, split) or runs.kept_features(run, split, SOURCE)
-        self._vectors = kept[0] if kept else None
-        self._found = find_duplicates(self.review.examples) if self.review.examples.inputs else None
-        self._ready = True
+        with self._one:
+            if self._ready:
+                return
+            run, split = self.review.run, self.review.split
+            if len(self.review.examples) <= AT_ONCE:
+                self._vectors, _ = runs.vectors(run, split)
+            else:
+                kept = runs.kept_features(run, split) or runs.kept_features(run, split, SOURCE)
+                self._vectors = kept[0] if kept else None
+            self._found = find_duplicates(self.review.examples) if self.review.examples.inputs else None
+            self._ready = True
 
     def beside(self, place: int) -> Beside | None:
         """Neighbours and duplicates of a place in the queue; None for a split without signals."""

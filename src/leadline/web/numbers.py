@@ -45,7 +45,9 @@ class Numbers:
 def numbers(review: Review, asked: Filter) -> Numbers:
     """Everything that a page says beside one card."""
     order = review.order(asked)
-    mine, _, _ = review.decided()
+    mine, _, others = review.decided()
+    if asked.state == "others":
+        order = order[others[order]]
     current = review.decisions.current()
     together = reviewers.verdicts(current)
     wrong, looked = reviewers.precision(together)

@@ -12,9 +12,12 @@ from leadline.report.words import count, number, share
 HERE = Path(__file__).parent
 FOLD = 2000  # characters of a text that a card shows before it is unfolded
 
-# Characters that a browser drops or acts on, as the pictures that Unicode has for them; unpaired surrogates are none.
+# Characters that a browser drops or acts on: control characters as the pictures that Unicode has for them; the two that
+# force a direction on letters (U+202D, U+202E), so that a text reads as the model read it; unpaired surrogates.
 PICTURES: dict[int, str] = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
-PICTURES |= {0x7F: "\u2421"} | dict.fromkeys([*range(0x80, 0xA0), *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}")
+PICTURES |= {0x7F: "\u2421"} | dict.fromkeys(
+    [*range(0x80, 0xA0), 0x202D, 0x202E, *range(0xD800, 0xE000)], "\N{REPLACEMENT CHARACTER}"
+)
 del PICTURES[0x0D]
 
 
