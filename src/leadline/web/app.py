@@ -33,6 +33,7 @@ def application(review: Review, token: str, port: int) -> Guard:
     pages = Pages(review)
     _reading(app, pages)
     _deciding(app, pages)
+    pages.whole(Filter(), None)  # templates compiled, columns touched: the first page is as quick as any other
     return Guard(app, token, port)
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from leadline.report.words import count, number, share
-
 HERE = Path(__file__).parent
 FOLD = 2000  # characters of a text that a card shows before it is unfolded
 
@@ -31,9 +29,24 @@ def folded(text: str) -> tuple[str, int]:
     return visible(text[:FOLD]), len(text)
 
 
+# As in report/words.py, which would draw matplotlib in: a third of the time until the page answers.
+
+
 def percent(value: float | None) -> str:
     """0.914 as "91 %"; a dash for none."""
-    return "–" if value is None or math.isnan(value) else share(value, 1)
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f} %" if 0 < value < 0.01 or 0.99 < value < 1 else f"{100 * value:.0f} %"
+
+
+def count(n: float) -> str:
+    """1,204"""
+    return f"{int(n):,}"
+
+
+def number(value: float) -> str:
+    """0.607"""
+    return f"{value:.3f}".replace("-", "−")
 
 
 def templates() -> Environment:
