@@ -277,6 +277,10 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(chromium: Any, inside: Any,
     for name in ("e000", "e001"):
         page.goto(f"{home}?state=all&id={name}")
         assert page.evaluate("document.documentElement.scrollWidth") == 390
+    page.goto(f"{home}?state=all&id=e000")
+    page.tap("text=Show all 5,000 characters")
+    page.wait_for_function("() => document.querySelector('.text').textContent.length === 5000")
+    assert page.locator(".unfold").count() == 0 and page.evaluate("document.documentElement.scrollWidth") == 390
     for button in page.locator(".actions button, .classes button").all():
         area = button.bounding_box()
         assert area and area["y"] > 0 and 0 <= area["x"] <= 390 - area["width"]

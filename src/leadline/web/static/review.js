@@ -73,6 +73,8 @@ document.addEventListener("htmx:sendError", () =>
 document.addEventListener("htmx:responseError", (event) => trouble("Not done: " + event.detail.xhr.responseText));
 document.addEventListener("htmx:afterSwap", (event) => {
   trouble("");
+  const asked = event.detail.requestConfig?.elt;
+  if (asked?.matches(".unfold")) asked.remove();
   if (event.detail.target.id !== "card" && event.target.id !== "card") return;
   const title = find("#card-title");
   if (document.activeElement === document.body || document.activeElement === null) title.focus({ preventScroll: true });
