@@ -73,13 +73,13 @@ def tables(n: int, repeats: int) -> dict[str, Any]:
     return {"n": n, "scores": len(columns), "scores_without_gaps": len(whole), "seconds": seconds}
 
 
-def exports(sizes: list[int]) -> list[dict[str, Any]]:
+def exports(sizes: list[int], formats: tuple[str, ...]) -> list[dict[str, Any]]:
     rows = []
     for n in sizes:
         with tempfile.TemporaryDirectory() as place:
             run = Path(place) / "run"
             write_run(run, n, classes=3, texts=True)
-            for format in FORMATS:
+            for format in formats:
                 out = Path(place) / format
                 took = watched([sys.executable, "-m", "leadline", "export", format, str(run), "-o", str(out)])
                 size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
@@ -98,7 +98,11 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=RESULTS)
     given = asked.parse_args()
     n, sizes, repeats = (400, [100], 2) if given.toy else (given.n, given.sizes, given.repeats)
-    result = {"table": tables(n, repeats), "exports": exports(sizes), "note": given.note}
+    result = {
+        "table": tables(n, repeats),
+        "exports": exports(sizes, FORMATS[:1] if given.toy else FORMATS),
+        "note": given.note,
+    }
     for name, values in result["table"]["seconds"].items():
         print(f"{name}: {np.median(values):.2f} s")
     result["machine"] = machine() | {"load": os.getloadavg()[0], "pandas": pd.__version__}

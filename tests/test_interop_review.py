@@ -149,6 +149,7 @@ def test_argilla_gets_records_and_settings_that_fit_each_other(tmp_path):
         assert "\0" not in json.dumps(record["fields"], ensure_ascii=False)
         assert set(record["metadata"]) <= metadata and record["id"] == example.id
         assert record["suggestions"]["label"]["value"] in options
+        assert record["suggestions"]["label"]["agent"] == "leadline/my-run-1"
         assert 0 <= record["suggestions"]["label"]["score"] <= 1
         row = run.train.ids.index(example.id)
         assert record["vectors"]["sentence"] == pytest.approx(x[row].tolist(), rel=1e-4)

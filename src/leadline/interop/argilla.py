@@ -48,13 +48,13 @@ def write(found: Doubted, destination: Path) -> int:
         raise InputError(
             f"{run.path}: a regression has no classes to choose from; `leadline export spotlight` shows it"
         )
-    names = field_names(found.inputs)
+    names, agent = field_names(found.inputs), f"leadline/{slug(run.name, ())}"  # the server takes few characters
     with new_folder(Path(destination)) as partial:
         (partial / ".argilla").mkdir()
         for name, document in (("settings", settings(found, names)), ("dataset", dataset(run))):
             text = json.dumps(document, indent=1, allow_nan=False)
             (partial / ".argilla" / f"{name}.json").write_text(text + "\n", encoding="ascii")
-        return write_array(partial / "records.json", (record(example, names, run.name) for example in found.examples()))
+        return write_array(partial / "records.json", (record(example, names, agent) for example in found.examples()))
 
 
 def settings(found: Doubted, names: dict[str, str]) -> dict[str, Any]:
