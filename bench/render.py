@@ -343,8 +343,8 @@ def review(result: Mapping[str, Any]) -> str:
     }
     rows = [[words, spread(result[name])] for name, words in says.items() if result.get(name)]
     return (
-        f"{result['n']:,} simulated examples; the server was ready {result['start_seconds']:.1f} s after the command; load "
-        f"average {result['machine']['load']:.1f}. Milliseconds: median (smallest to largest, how often).\n\n"
+        f"{result['n']:,} simulated examples; the server was ready {result['start_seconds']:.1f} s after the command; "
+        f"load average {result['machine']['load']:.1f}. Milliseconds: median (smallest to largest, how often).\n\n"
         + markdown(["what", "milliseconds"], rows)
     )
 

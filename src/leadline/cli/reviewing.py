@@ -56,7 +56,8 @@ def review(
                 _open_browser(address)
             serve.serve(app.application(view, token, port), listening)
             decided = sum(decision.reviewer == view.reviewer for decision in view.decisions.standing())
-    say(f"\n{decided:,} decided by {view.reviewer}; next: leadline clean {run} -o cleaned.csv")
+    of = "" if split == "train" else f" --split {split}"
+    say(f"\n{decided:,} decided by {view.reviewer}; next: leadline clean {run} -o cleaned.csv{of}")
 
 
 def checked_token(token: str) -> str:
