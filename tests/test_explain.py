@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,7 @@ import pytest
 
 from leadline import suspects
 from leadline.data.examples import Examples, with_hashes
+from leadline.data.vectors import text_vectors
 from leadline.errors import InputError
 from leadline.signals import Period, Signals, complete, from_logits
 
@@ -238,3 +240,38 @@ def test_a_crowd_is_counted_and_numbers_are_averaged() -> None:
 def test_suspects_of_another_split_are_refused(x: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"1 of 2 suspects are not among the 12 examples \(first id: zz\)"):
         suspects.explained(pl.DataFrame({"id": ["a", "zz"], "suggested": ["ham"] * 2}), list(TEXTS), ["ham"] * 12, x)
+
+
+@pytest.mark.long
+def test_real_tweets_whose_copies_have_other_labels(data_dir: Path) -> None:
+    """Equal texts beside a plain count; near ones beside Datalab, on vectors of the texts."""
+    datalab = pytest.importorskip("cleanlab.datalab.datalab")
+    table = pl.read_csv(data_dir / "disaster" / "train.csv", infer_schema=False)
+    table = table.select(
+        pl.col("idx").alias("_id"), pl.lit("train").alias("_split"), pl.col("label").alias("_label"), "text"
+    )
+    tweets = with_hashes(Examples(table, inputs=("text",), classes=("0", "1")))
+    x = text_vectors(table["text"].to_list())
+    found = suspects.find_duplicates(tweets, x)
+    copies: dict[str, list[tuple[str, str]]] = {}
+    for name, label, text in table.select("_id", "_label", "text").iter_rows():
+        copies.setdefault(" ".join(text.lower().split()), []).append((name, label))
+    differing = [some for some in copies.values() if len({label for _, label in some}) > 1]
+    said = suspects.conflicts(tweets, found, x)
+    exact = said.filter("exact")
+    assert set(exact["id"]) == {name for some in differing for name, _ in some} and exact["group"].n_unique() > 10
+    near = said.filter(~pl.col("exact"))
+    assert (
+        near.height > 100
+        and near["distance"].min() > 0
+        and (said.group_by("group").agg(n=pl.col("label").n_unique())["n"] == 2).all()
+    )
+    lab = datalab.Datalab({"row": list(range(len(x)))}, verbosity=0)
+    lab.find_issues(features=x.astype(np.float64), issue_types={"near_duplicate": {}})
+    sets = lab.get_info("near_duplicate")["near_duplicate_sets"]
+    kind = np.unique(x, axis=0, return_inverse=True)[1].ravel().tolist()  # of a crowd of equal ones it names any ten
+    theirs = {tuple(sorted((kind[i], kind[j]))) for i, one in enumerate(sets) for j in one}
+    assert (
+        found.near is not None and {tuple(sorted((kind[i], kind[j]))) for i, j in found.near.pairs.tolist()} == theirs
+    )
+    assert len(theirs) > 1000

@@ -83,7 +83,8 @@ def near_duplicates(
     metric  None: cosine, and euclidean where x has 3 columns or fewer
     The rule of cleanlab's Datalab (2.9.0, issue type `near_duplicate`), pair by pair: of each row the k nearest are
     looked at, so of a crowd of more than k + 1 not every pair is named, but all of the crowd are. Datalab rounds as the
-    data do; here distances are exact, so a pair within rounding of the limit can differ. Arguments as `nearest`.
+    data do; here distances are exact, so a pair within rounding of the limit can differ. Beside a crowd of more than k
+    equal rows Datalab names any k of them, this the first. Arguments as `nearest`.
     """
     x = _numbers(x)
     metric = metric or ("cosine" if x.shape[1] > FLAT else "euclidean")
