@@ -300,7 +300,8 @@ def near_duplicates(result: Mapping[str, Any]) -> str:
     table = markdown(["side", "seconds", "processor seconds", "largest private memory of the call, MB"], rows)
     pairs, ratios = result["pairs"], result["ratios"]
     ours, theirs = ([one["processor"] for one in result["rounds"][side]] for side in ("leadline", "datalab"))
-    said = f"{result['n']:,} x {result['d']} {result['dtype']}, threads: {result['threads']}, rounds: {result['repeats']}. "
+    said = f"{result['n']:,} x {result['d']} {result['dtype']}, threads: {result['threads']}; "
+    said += f"rounds: {result['repeats']}. "
     said += f"leadline is {statistics.median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}), in "
     said += f"processor time {statistics.median(theirs) / statistics.median(ours):.1f} times. Datalab names "
     said += f"{pairs['theirs']:,} pairs, leadline {pairs['ours']:,}; {pairs['odd']} are on one side only."
