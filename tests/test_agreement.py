@@ -475,3 +475,24 @@ def test_hard_tweets_are_those_on_which_people_disagree(leadline, data_dir, tmp_
     assert found["n"] == len(Run("runs/tweets").train) and found["people"][0] >= 3
     by = {row["score"]: row for row in found["scores"] if row["measure"] == "entropy"}
     assert by["entropy"]["label_free"] and by["action_mean"]["spearman_low"] > 0  # hard for the model, hard for people
+
+
+@pytest.mark.long
+def test_real_votes_are_read_as_their_authors_count_them(data_dir):
+    """Facts of the data sets' own descriptions: rows, unanimous rows, numbers of people."""
+    tweets = read(data_dir / "davidson_hate_offensive" / "labeled_data.csv.gz",
+                  counts=["hate_speech", "offensive_language", "neither"])  # fmt: skip
+    assert tweets.counts is not None and len(tweets.ids) == 24_783
+    assert (tweets.counts.max(axis=1) == tweets.people).sum() == 17_482
+    assert (tweets.people.min(), tweets.people.max()) == (3, 9)
+    found = evaluate.disagreement(tweets.counts)
+    assert ((found.entropy == 0) == (tweets.counts.max(axis=1) == tweets.people)).all()
+    pairs = read(data_dir / "snli_annotators" / "dev.jsonl", id="pairID", votes="annotator_labels")
+    assert pairs.counts is not None and pairs.answers == ("contradiction", "entailment", "neutral")
+    assert len(pairs.ids) == 1289 and (pairs.counts.max(axis=1) == pairs.people).sum() == 685
+    films = read(data_dir / "sst2" / "sst_dev_five_annotators.csv", id="text_id",
+                 counts=["votes_positive", "votes_negative", "votes_neutral", "votes_mixed"])  # fmt: skip
+    assert len(films.ids) == 1101 and (films.people == 5).all()
+    graded = read(data_dir / "nli_variation" / "sentence_pairs.jsonl", graded="labels")
+    assert graded.spread is not None and len(graded.ids) == 496 and not np.isnan(graded.spread).any()
+    assert 15 <= graded.people.min() and graded.people.max() <= 45
