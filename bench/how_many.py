@@ -224,16 +224,16 @@ def _review(one: Draw, truth: np.ndarray, done: int) -> tuple[np.ndarray, np.nda
 
 
 def judged(low: np.ndarray, high: np.ndarray, truth: int) -> dict[str, Any]:
-    slack = 1e-6
-    covered = int(((low <= truth + slack) & (truth - slack <= high)).sum())
+    low, high = np.floor(low + 1e-6), np.ceil(high - 1e-6)  # whole numbers for all of them
+    covered = int(((low <= truth) & (truth <= high)).sum())
     at_least, at_most = wilson(covered, len(low))
     return {
         "datasets": len(low),
         "coverage": covered / len(low),
         "coverage_low": float(at_least),
         "coverage_high": float(at_most),
-        "too_high": float((low > truth + slack).mean()),
-        "too_low": float((high < truth - slack).mean()),
+        "too_high": float((low > truth).mean()),
+        "too_low": float((high < truth).mean()),
         "median_width_over_truth": float(np.median(high - low) / truth),
     }
 

@@ -141,8 +141,11 @@ def test_the_interval_stays_within_what_is_known_and_is_the_same_seen_from_the_r
     value = (sizes * x / n).sum()
     assert x.sum() - 1e-6 <= low <= value + 1e-6 and value - 1e-6 <= high <= sizes.sum() - (n - x).sum() + 1e-6
     other_low, other_high = interval(n - x, n, sizes)
-    assert other_low == pytest.approx(sizes.sum() - high, abs=1e-5 * sizes.sum())
-    assert other_high == pytest.approx(sizes.sum() - low, abs=1e-5 * sizes.sum())
+    assert abs(other_low - (sizes.sum() - high)) <= 1 and abs(other_high - (sizes.sum() - low)) <= 1  # rounding
+    assert low == np.round(low) and high == np.round(high)
+    grown = np.minimum(x + (np.arange(len(x)) == len(x) // 2), n)  # one wrong row more, and no limit falls
+    more_low, more_high = interval(grown, n, sizes)
+    assert more_low >= low and more_high >= high
 
 
 def test_one_stratum_is_wilsons_interval_with_two_corrections():
@@ -179,7 +182,7 @@ def test_the_ends_of_the_interval_are_where_the_test_turns():
         inside.append(low_kept if at < total else at - total <= z * np.sqrt(variance.sum()) - shift)
     kept = totals[inside]
     low, high = interval(x, n, sizes)
-    assert low == pytest.approx(kept.min(), abs=0.6) and high == pytest.approx(kept.max(), abs=0.6)
+    assert low == pytest.approx(kept.min(), abs=1.5) and high == pytest.approx(kept.max(), abs=1.5)
 
 
 def test_a_higher_level_is_a_wider_interval():
