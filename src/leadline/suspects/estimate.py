@@ -182,8 +182,8 @@ def interval(x: np.ndarray, n: np.ndarray, sizes: np.ndarray, level: float = LEV
     Coverage for 90 % on simulated draws (bench/how_many.py: 42 settings of rows, rates and where the errors rank) is
     0.88 at the least, 0.92 in the middle. Others on the same draws, least coverage and median width beside this one:
     normal 0.46 and 0.98; a Jeffreys prior in each stratum 0.10 and 1.04 (half an error in every stratum that has none
-    adds up); Wilson by stratum, added by MOVER, 0.88 and 1.13; gamma with one event more, mid-p (Fay and Kim 2017), 0.88
-    and 1.08; the score test without the two corrections 0.87 and 0.98.
+    adds up); Wilson by stratum, added by MOVER, 0.88 and 1.13; gamma with one event more, mid-p (Fay and Kim 2017),
+    0.88 and 1.08; the score test without the two corrections 0.87 and 0.98.
     """
     total, right = (sizes * x / n).sum(axis=-1), (n - x).sum(axis=-1)
     low, high = _last_kept(x, n, sizes, level)
