@@ -62,8 +62,9 @@ def out_of_sample(
     """(N, K) probabilities of each training example by a model that was not trained on its fold."""
     if not run.classes:
         raise InputError(f"{run.path}: a regression has no class probabilities")
-    fold = folds(run.signals.gold, k, groups, seed)
     name = f"folds-{k}" + (f"-seed{seed}" if seed else "") + ("-grouped" if groups is not None else "")
+    fold = _assigned(run, name, k)
+    fold = folds(run.signals.gold, k, groups, seed) if fold is None else fold
     files = [_kept_ids(run, name, number, fold != number) for number in range(k)]
     trials = [{"name": f"fold{number}", "set": {"select.ids": str(file)}} for number, file in enumerate(files)]
     done = swept(run, name, recipe_of(run, record=None), trials, jobs=jobs, tell=tell)
@@ -74,6 +75,18 @@ def out_of_sample(
         columns = own.predictions("train").select([f"prob_{name}" for name in run.classes]).to_numpy()
         found[fold == number] = columns[fold == number]
     return found
+
+
+def _assigned(run: Run, name: str, k: int) -> np.ndarray | None:
+    """(N,) the folds of an earlier call, whatever vectors there are today; None where there are none of these ids."""
+    files = [run.path / FOLDER / f"{name}.ids" / f"fold{number}.txt" for number in range(k)]
+    if not all(file.is_file() for file in files):
+        return None
+    ids = run.train.ids
+    kept = [set(file.read_text(encoding="utf-8").splitlines()) for file in files]
+    absent = np.array([[name not in part for part in kept] for name in ids])  # (N, k)
+    known = set(ids)
+    return absent.argmax(axis=1) if (absent.sum(axis=1) == 1).all() and all(part <= known for part in kept) else None
 
 
 def _kept_ids(run: Run, name: str, number: int, kept: np.ndarray) -> Path:

@@ -14,6 +14,7 @@ from leadline import runs, suspects
 from leadline.audit.folds import out_of_sample
 from leadline.audit.planted import Planted, planted
 from leadline.audit.threshold import Threshold, threshold_samples
+from leadline.audit.together import together
 from leadline.errors import InputError, nearest
 from leadline.launch import Tell
 from leadline.runs import Run
@@ -168,7 +169,7 @@ def _by_probabilities(
 ) -> tuple[pl.DataFrame, str, float, Doubt]:
     q, how = _probabilities(run, asked, jobs, say, tell)
     listed, expected = _judged(run.train.ids, run.signals.gold, run.classes, q, asked, how)
-    ranked_by = f"{asked.quality} {how}" + (f", {asked.filter}" if asked.filter else "")
+    ranked_by = f"{asked.quality} {how}" + (f", filter {asked.filter}" if asked.filter else "")
 
     def doubt(other: Run) -> np.ndarray:
         own, _ = _probabilities(other, asked, jobs, say, tell)
@@ -180,7 +181,7 @@ def _by_probabilities(
 def _probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> tuple[np.ndarray, str]:
     if asked.probabilities == "folds":
         say(f"training {asked.folds} times, each without a fold (kept, and never trained again)")
-        return out_of_sample(run, asked.folds, None, asked.seed, jobs, tell), f"by {asked.folds} folds"
+        return out_of_sample(run, asked.folds, together(run), asked.seed, jobs, tell), f"by {asked.folds} folds"
     if asked.probabilities == "prequential":
         return probabilities.prequential(run.signals).values, "before it was trained on"
     return probabilities.own(run.signals).values, "by the run itself (in sample)"
@@ -214,7 +215,7 @@ def _held_out(run: Run, asked: Wanted) -> Audit:
         table["id"].to_list(), gold, run.classes, q, asked, "by a model that did not train on it"
     )
     told = ("validation data chose among epochs or recipes: their probabilities are nearly out of sample",)
-    ranked_by = asked.quality + (f", {asked.filter}" if asked.filter else "")
+    ranked_by = asked.quality + (f", filter {asked.filter}" if asked.filter else "")
     return Audit(run, asked.split, len(gold), ranked_by, listed, expected=expected,
                  reviewed=estimated(run, asked.split), told=told if asked.split == "validation" else ())  # fmt: skip
 

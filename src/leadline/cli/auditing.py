@@ -12,7 +12,7 @@ from leadline.cli.output import print_json, print_table, say
 from leadline.cli.reading import Json, RunPath
 
 if TYPE_CHECKING:
-    from leadline.audit import Audit
+    from leadline.audit import Audit, Beside
 
 
 def audit(
@@ -38,6 +38,7 @@ def audit(
     threshold: Annotated[
         bool, typer.Option("--threshold", help="Two trainings with threshold samples: the cut-off of the AUM paper.")
     ] = False,
+    neighbours: Annotated[int, typer.Option(min=0, help="Nearest examples that explain a suspect; 0: none.")] = 10,
     jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time.")] = 1,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write all suspects to this CSV.")] = None,
     json: Json = False,
@@ -46,32 +47,62 @@ def audit(
 
     Example: leadline audit runs/reviews-minilm-1 --probabilities prequential --top 50 -o suspects.csv
     """
+    from leadline import audit as room
     from leadline import runs
-    from leadline.audit import Wanted
-    from leadline.audit import audit as audited
 
-    wanted = Wanted(score, probabilities, quality, filter, folds, split, calibrate, planted, flips, threshold)
+    wanted = room.Wanted(score, probabilities, quality, filter, folds, split, calibrate, planted, flips, threshold)
     opened = runs.open(run)
-    found = audited(opened, wanted, jobs, say)
+    if neighbours and opened.recipe is not None and (opened.path / "model").is_dir():
+        from leadline.experiment import features
+
+        features(opened, split)  # once; kept in the run
+    found = room.audit(opened, wanted, jobs, say)
+    seen = room.beside(found, top, neighbours)
     if output is not None:
         runs.write_suspects(opened, found.suspects, output, split)
     if json:
-        print_json(as_json(found, top))
+        print_json(as_json(found, seen))
         return
-    print_audit(found, top)
+    print_audit(found, seen)
     if output is not None:
         print(f"written  {output}: {found.suspects.height:,} suspects")
 
 
-def print_audit(found: Audit, top: int) -> None:
-    rows = [list(row) for row in found.suspects.head(top).select(COLUMNS).iter_rows()]
-    table = f"{found.split}: {found.suspects.height:,} of {found.n:,} labels in doubt, ranked by {found.ranked_by}"
-    print_table(table, [*COLUMNS], rows)
-    for sentence in sentences(found):
+def print_audit(found: Audit, seen: Beside) -> None:
+    columns = [name for name in COLUMNS if seen.suspects[name].null_count() < seen.suspects.height]
+    rows = [list(row) for row in seen.suspects.select(columns).iter_rows()]
+    flagged = f", {found.suspects.height:,} of them flagged" if found.suspects.height < found.n else ""
+    table = f"{found.split}: {found.n:,} labels ranked by {found.ranked_by}{flagged}"
+    print_table(table, [HEADERS.get(name, name) for name in columns], rows)
+    if seen.conflicts.height:
+        print_conflicts(seen.conflicts)
+    for sentence in [*sentences(found), *([seen.note] if seen.note else [])]:
         print(sentence)
 
 
-COLUMNS = ("rank", "id", "label", "suggested", "probability", "score", "reason")
+COLUMNS = ("rank", "id", "label", "suggested", "probability", "neighbours", "duplicate_of", "reason")
+HEADERS = {"duplicate_of": "also labelled otherwise"}
+GROUPS, LONGEST = 5, 60  # of conflicting duplicates on the screen
+
+
+def print_conflicts(table: Any) -> None:
+    """The first groups; all of them are in --json."""
+    texts = [name for name in table.columns if name not in ("group", "id", "label", "distance", "exact")]
+    shown = table.filter(table["group"] <= GROUPS)
+    rows = [
+        [row["group"], row["id"], row["label"], " | ".join(cut(str(row[name])) for name in texts)]
+        for row in shown.iter_rows(named=True)
+    ]
+    n = table["group"].n_unique()
+    title = f"{n:,} groups of (nearly) equal texts with different labels" + (
+        f"; the first {GROUPS}" if n > GROUPS else ""
+    )
+    print_table(title, ["group", "id", "label", "text"], rows)
+
+
+def cut(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…"
 
 
 def sentences(found: Audit) -> list[str]:
@@ -107,11 +138,12 @@ def sentences(found: Audit) -> list[str]:
     return told
 
 
-def as_json(found: Audit, top: int) -> dict[str, Any]:
+def as_json(found: Audit, seen: Beside) -> dict[str, Any]:
     c = found.calibration
     return {
         "run": str(found.run.path), "split": found.split, "n": found.n, "ranked_by": found.ranked_by,
-        "suspects": found.suspects.head(top).to_dicts(), "expected": found.expected,
+        "suspects": seen.suspects.to_dicts(), "conflicts": seen.conflicts.to_dicts(), "vectors": seen.vectors,
+        "note": seen.note, "expected": found.expected,
         "calibration": c and {"planted": c.n_planted, "value": c.value, "high": c.high, "level": c.level,
                               "cutoff": c.cutoff, "assumption": c.assumption,
                               "precision": c.precision[: 4 * c.n_planted].tolist()},

@@ -46,7 +46,11 @@ def check(recipe: Recipe) -> None:
 
 def _scores_of(recipe: Recipe) -> dict[str, str]:
     """The scores that a recipe reads of its base, by key."""
-    parts = {"select": recipe.select, "curriculum": recipe.curriculum, "loss.example_weights": recipe.loss.example_weights}
+    parts = {
+        "select": recipe.select,
+        "curriculum": recipe.curriculum,
+        "loss.example_weights": recipe.loss.example_weights,
+    }
     return {f"{key}.score": part.score for key, part in parts.items() if part is not None and part.score is not None}
 
 
