@@ -42,9 +42,9 @@ def definitions(sets: dict[str, dict], base: dict[str, Any], seeds: int) -> list
     for name, columns in sets.items():
         own = {**columns, "data.seed": "{seed}"}
         trials.append({"name": f"{name}-clean", "set": own})
-        for kind in KINDS:
+        for kind in KINDS if recipe["model"] != "tiny" else KINDS[:1]:
             confused = {"base.run": f"trial:{name}-clean"} if kind == "by-confusion" else {}
-            for rate in RATES:
+            for rate in RATES if recipe["model"] != "tiny" else RATES[:1]:
                 flips = {"data.corrupt": {"kind": kind, "rate": rate / 100}}
                 trials.append({"name": f"{name}-{kind}-{rate}", "set": {**own, **confused, **flips}})
         snapshot = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "record.mode": "snapshot"}

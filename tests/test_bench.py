@@ -14,10 +14,12 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "map_1m.py": ["--toy"], "sweep_1000.py": ["--toy"], "recording_trainer.py": ["--toy"],
        "throughput.py": ["--toy"], "recording.py": ["--toy", "--pairs", "3"], "kill.py": ["--toy", "--kills", "1"],
        "accumulation.py": ["--toy"], "near_duplicates.py": ["--toy"], "how_many.py": ["--toy"],
-       "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"]}  # fmt: skip
+       "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
+       "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"]}  # fmt: skip
+MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py"}
 
 
-@pytest.mark.parametrize("script", TOY)
+@pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
 def test_a_bench_at_toy_size(script, tmp_path):
     out = tmp_path / "result.json"
     arguments = [
@@ -52,6 +54,20 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert result["kills"] == 1 == result["equal"]
     elif script == "accumulation.py":
         assert max(result["worst"].values()) < 1e-5 and all(r["every_example_once"] for r in result["results"])
+    elif script == "audit.py":
+        found = {r["trial"]: r for r in result["results"]}
+        assert set(found) == {"toy-uniform-10-s0", "toy-uniform-10-snapshot-s0"}
+        whole = found["toy-uniform-10-s0"]
+        assert {"aum", "confidence @1", "prequential weighted", "self_confidence (folds)", "combined"} <= set(
+            whole["measures"]
+        )
+        same = [f"cleanlab normalized_margin ({q})" for q in ("run", "folds")]
+        assert all(whole["measures"][s] == whole["measures"][s.removeprefix("cleanlab ")] for s in same)
+    elif script == "learn_from_it.py":
+        assert [row["trial"] for row in result["results"][0]["rows"]] == ["plain", "easy-first", "random-pacing"]
+    elif script == "cleaning.py":
+        reviews = result["results"][0]["reviews"]
+        assert {r["reviewed"] for r in reviews.values()} == {16} and len(reviews) == 2
     elif script == "probes.py":
         assert max(result["largest_relative_difference"].values()) < 1e-4 and set(result["ratio"]) >= {"vog"}
         assert result["memory"][0]["n"] == 20 and result["n"] == 12
@@ -71,7 +87,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
 
 
 def test_every_bench_is_smoke_tested():
-    ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py", "simulated.py"}
+    ours = {path.name for path in BENCH.glob("*.py")} - {"common.py", "render.py", "simulated.py", "audit_measures.py"}
     assert ours <= {*TOY, "map_100k.py"}, "add the new bench to TOY, or to its own test"
 
 
