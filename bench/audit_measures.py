@@ -222,6 +222,7 @@ def table(results: list[dict[str, Any]]) -> str:
         sets = sorted({trial.split("-")[0] for trial in ap[name]})
         each = [f"{np.mean([v for t, v in ap[name].items() if t.split('-')[0] == s]):.2f}" for s in sets]
         more = [f"{np.mean(list(part[name].values())):.3f}" for part in (at_k, auroc)]
-        rows.append([name, f"{mean:.3f} [{low:.3f}, {high:.3f}]", *more, " ".join(each)])
+        spread = f" [{low:.3f}, {high:.3f}]" if low == low else ""
+        rows.append([name, f"{mean:.3f}{spread}", *more, " ".join(each)])
     header = ["score", "average precision [95 %]", "precision at k", "AUROC", "AP by data set: " + " ".join(sets)]
     return markdown(header, rows)

@@ -143,7 +143,8 @@ def table(results: list[dict[str, Any]]) -> str:
             mean, low, high = mean_interval(list(values.values()))
             d = against.get(arm)
             gain = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.2f}" if d and d.low == d.low else ""
-            rows.append([entry["data"], arm, found, f"{mean:.3f} [{low:.3f}, {high:.3f}]", gain])
+            spread = f" [{low:.3f}, {high:.3f}]" if low == low else ""
+            rows.append([entry["data"], arm, found, f"{mean:.3f}{spread}", gain])
     return markdown(["data", "labels", "wrong among the reviewed", "macro F1", "minus noisy"], rows)
 
 

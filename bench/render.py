@@ -355,7 +355,8 @@ def review(result: Mapping[str, Any]) -> str:
 def agreement(result: Mapping[str, Any]) -> str:
     table = result["table"]
     rows = [[name, seconds(took)] for name, took in table["seconds"].items()]
-    size = f"{table['n']:,} examples, {table['scores_without_gaps']} scores (all {table['scores']} where it says so), one thread."
+    scores = f"{table['scores_without_gaps']} scores (all {table['scores']} where it says so)"
+    size = f"{table['n']:,} examples, {scores}, one thread."
     first = markdown(["way", "seconds"], rows)
     written = [
         [
@@ -369,6 +370,24 @@ def agreement(result: Mapping[str, Any]) -> str:
     ]
     second = markdown(["export", "examples", "seconds", "MB written", "largest private memory, MB"], written)
     return "\n\n".join(filter(None, [size, first, second, result.get("note"), load(result)]))
+
+
+def audit(result: Mapping[str, Any]) -> str:
+    import audit_measures
+
+    return audit_measures.table(result["results"])
+
+
+def learn_from_it(result: Mapping[str, Any]) -> str:
+    import learn_from_it as bench
+
+    return bench.table(result["results"])
+
+
+def cleaning(result: Mapping[str, Any]) -> str:
+    import cleaning as bench
+
+    return bench.table(result["results"])
 
 
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -388,6 +407,9 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probes": probes,
     "review": review,
     "agreement": agreement,
+    "audit": audit,
+    "learn_from_it": learn_from_it,
+    "cleaning": cleaning,
 }
 
 
