@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from leadline.errors import InputError
-from leadline.evaluate.intervals import TiedBlocks, percentiles, resamples
+from leadline.evaluate.intervals import percentiles, resamples
 from leadline.scores import SCORES
 
 LEVEL = 0.95  # one-sided: as high as the upper end of an interval of 90 %
@@ -139,13 +139,16 @@ def best_score(
     low, high  percentile bootstrap over rows, `count` resamples, the same for all scores
     Natural errors count as clean rows here, so every figure is too small, all scores alike; chance is n_planted / n.
     """
-    rows = []
-    for name, doubt in doubts(columns).items():
-        values, flips = _pair(doubt, planted)
-        ranked = _Ranked(values, flips)
-        draws = np.concatenate([ranked.average_precision(w) for w in resamples(len(values), count, seed)])
-        value = ranked.average_precision(np.ones((len(values), 1)))[0]
-        rows.append((name, float(value), *percentiles(draws, level), len(values), int(flips.sum())))
+    ranked = {name: _Ranked(*_pair(doubt, planted)) for name, doubt in doubts(columns).items()}
+    n, flips = len(np.asarray(planted)), int(np.sum(planted))
+    draws: dict[str, list[np.ndarray]] = {name: [] for name in ranked}
+    for weights in resamples(n, count, seed):
+        for name, one in ranked.items():
+            draws[name].append(one.average_precision(weights))
+    rows = [
+        (name, one.average_precision()[0], *percentiles(np.concatenate(draws[name]), level), n, flips)
+        for name, one in ranked.items()
+    ]
     schema = {"score": pl.String, "average_precision": pl.Float64, "low": pl.Float64, "high": pl.Float64}
     table = pl.DataFrame(rows, schema=schema | {"n": pl.Int64, "n_planted": pl.Int64}, orient="row")
     return table.sort("average_precision", descending=True, maintain_order=True)
@@ -155,14 +158,20 @@ class _Ranked:
     """Average precision of one score for many sets of weights; equal doubts are one step."""
 
     def __init__(self, doubt: np.ndarray, planted: np.ndarray):
-        blocks = TiedBlocks(-doubt)  # most doubtful first
-        self.all, self.hits = blocks.summing(), blocks.summing(planted.astype(np.float64))
+        self.order = np.argsort(-doubt, kind="stable")
+        sorted_doubt = doubt[self.order]
+        last = np.append(sorted_doubt[1:] != sorted_doubt[:-1], True)  # of equal doubts
+        self.hits = np.flatnonzero(planted[self.order])  # (P,) places of the planted rows
+        self.step = np.flatnonzero(last)[np.cumsum(np.append(0, last[:-1]))[self.hits]]  # (P,) where their step ends
+        self.upto = np.searchsorted(self.hits, self.step, side="right") - 1  # (P,) the last hit of the step
 
-    def average_precision(self, weights: np.ndarray) -> np.ndarray:
+    def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
         """(N, B) -> (B,): sum over steps of (recall gained) x precision; NaN where no planted row was drawn."""
-        gained = self.hits @ weights  # (G, B)
-        found, taken = np.cumsum(gained, axis=0), np.cumsum(self.all @ weights, axis=0)
-        area = (gained * found / np.maximum(taken, 1e-300)).sum(axis=0)
+        drawn = np.ones((len(self.order), 1)) if weights is None else weights
+        gained = drawn[self.order[self.hits]]  # (P, B)
+        found = np.cumsum(gained, axis=0)
+        taken = np.cumsum(drawn[self.order], axis=0)[self.step]
+        area = (gained * found[self.upto] / np.maximum(taken, 1e-300)).sum(axis=0)
         return np.divide(area, found[-1], out=np.full(len(area), np.nan), where=found[-1] > 0)
 
 
