@@ -1,6 +1,6 @@
 """What probes cost: beside a plain loop over examples, and in memory as the data grow tenfold.
 
-    python bench/probes.py [--n 300] [--checkpoints 3] [--rounds 3] [--threads 1] [--toy]
+    python bench/probes.py [--n 300] [--checkpoints 3] [--rounds 3] [--threads 2] [--toy]
 
 MiniLM on tweets (sarcasm) in float32, the same threads for all, texts encoded before the clock starts, in turns:
 - VoG by batches and blocks, against one example at a time (the gradient of its gold logit for its embeddings) and
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=300, help="examples; and ten times as many")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--note", default="", help="what a reader must know of this measurement")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)

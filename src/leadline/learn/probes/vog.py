@@ -17,8 +17,9 @@ from torch import Tensor
 from leadline.learn.predict import batches
 from leadline.learn.probes.subject import Entrance, Subject, asked
 
-TOKENS = 1024  # per batch: activations are kept for the backward pass
+TOKENS = 512  # per batch: activations are kept for the backward pass, and larger ones are no faster on a processor
 BUDGET = 128 * 2**20  # bytes of gradients in memory at a time
+CACHED = 64  # tokens whose deviation is worked out at a time
 
 
 def vog(subject: Subject, put: Callable[[int], None], checkpoints: int, tokens: int = TOKENS) -> dict[str, np.ndarray]:
@@ -47,8 +48,8 @@ def deviation(s: np.ndarray, ends: np.ndarray) -> np.ndarray:
     ends  (B,) where the tokens of each example end among the P
     """
     of_token = np.empty(s.shape[1])  # (P,)
-    for start in range(0, len(of_token), 1024):
-        piece = slice(start, start + 1024)
+    for start in range(0, len(of_token), CACHED):
+        piece = slice(start, start + CACHED)
         of_token[piece] = s[:, piece].std(axis=0, dtype=np.float64).mean(axis=1)
     starts = np.concatenate([[0], ends[:-1]])
     return np.add.reduceat(of_token, starts) / (ends - starts)
