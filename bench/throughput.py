@@ -3,11 +3,12 @@ evaluation.
 
     python bench/throughput.py [--n 800] [--seeds 3] [--only minilm] [--data spam] [--toy]
 
-Every training is a process of its own, warmed up by 64 rows in the same way; the ways take turns seed by seed. `Trainer`: its defaults (float32, dynamic padding, random order, fused
-AdamW). `Trainer, padded`: every text padded to max_length, as the run_classification example does by default. leadline
-as it comes, and once without each of its levers and without all. Macro F1 on held-out rows says whether the faster way
-learns as well. Models: MiniLM (6 layers of 384), and a BERT of 4 layers of 384 with random weights and MiniLM's
-tokenizer. Writes bench/results/throughput.json.
+Every training is a process of its own, warmed up by 64 rows in the same way; the ways take turns seed by seed.
+`Trainer`: its defaults (float32, dynamic padding, random order, fused AdamW). `Trainer, padded`: every text padded to
+max_length, as the run_classification example does by default. leadline as it comes, and once without each of its
+levers and without all. Macro F1 on held-out rows says whether the faster way learns as well. Models: MiniLM (6 layers
+of 384), and a BERT of 4 layers of 384 with random weights and MiniLM's tokenizer.
+Writes bench/results/throughput.json.
 """
 
 from __future__ import annotations
