@@ -19,6 +19,7 @@ atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 import csv
 import random
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+for number in (signal.SIGINT, signal.SIGHUP):  # ignored where somebody starts the tests in the background
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

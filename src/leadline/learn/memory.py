@@ -14,7 +14,8 @@ import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # names of mallopt's parameters in malloc.h
 TRAINING = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, MMAP_THRESHOLD: 2**30}
-USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 128 * 1024, MMAP_THRESHOLD: 128 * 1024}
+# Where glibc's own adjustment ends once a process has freed large arrays; it is off for good after any call of mallopt.
+USUAL = {MMAP_MAX: 65_536, TRIM_THRESHOLD: 2**26, MMAP_THRESHOLD: 2**25}
 
 
 @contextlib.contextmanager
