@@ -45,6 +45,8 @@ def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
         document[key] = None
     document["loss"]["example_weights"] = None
     document["training"] |= {"early_stopping": None, "epochs": len(run.events("epoch")) or run.signals.n_epochs}
+    if document["record"] is not None:
+        document["record"]["checkpoints"] = None  # nobody probes these, and an early end may lie before them
     document["evaluate"] |= {"splits": ["train"], "metrics": "auto"}
     for key, value in changes.items():
         *parents, last = key.split("__")

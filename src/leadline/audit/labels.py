@@ -55,9 +55,9 @@ class Wanted:
                 f"--probabilities {self.probabilities}: choose {', '.join(SOURCES)}."
                 f"{nearest(self.probabilities, SOURCES)}"
             )
-        if self.quality not in confident.QUALITY:
-            known = ", ".join(confident.QUALITY)
-            raise InputError(f"--quality {self.quality}: choose {known}.{nearest(self.quality, confident.QUALITY)}")
+        known = [*confident.QUALITY, *(probabilities.INFORMED if self.probabilities == "prequential" else ())]
+        if self.quality not in known:
+            raise InputError(f"--quality {self.quality}: choose {', '.join(known)}.{nearest(self.quality, known)}")
         if self.score == COMBINED and not self.calibrate:
             raise InputError("--score combined is learned from planted errors: add --calibrate")
         if self.filter and not self.probabilities and self.split == "train":
@@ -168,14 +168,21 @@ def _by_probabilities(
     run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell
 ) -> tuple[pl.DataFrame, str, float, Doubt]:
     q, how = _probabilities(run, asked, jobs, say, tell)
-    listed, expected = _judged(run.train.ids, run.signals.gold, run.classes, q, asked, how)
+    doubt = _doubt_of(run, q, asked)
+    listed, expected = _judged(run.train.ids, run.signals.gold, run.classes, q, doubt, asked, how)
     ranked_by = f"{asked.quality} {how}" + (f", filter {asked.filter}" if asked.filter else "")
 
-    def doubt(other: Run) -> np.ndarray:
-        own, _ = _probabilities(other, asked, jobs, say, tell)
-        return -_quality(own, other.signals.gold, asked.quality)
+    def doubt_of(other: Run) -> np.ndarray:
+        return _doubt_of(other, _probabilities(other, asked, jobs, say, tell)[0], asked)
 
-    return listed, ranked_by, expected, doubt
+    return listed, ranked_by, expected, doubt_of
+
+
+def _doubt_of(run: Run, q: np.ndarray, asked: Wanted) -> np.ndarray:
+    """(N,) by label quality, or by an early outcome beside others of about the same step."""
+    if asked.quality in probabilities.INFORMED:
+        return probabilities.informed(run.signals, asked.quality)
+    return -_quality(q, run.signals.gold, asked.quality)
 
 
 def _probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> tuple[np.ndarray, str]:
@@ -195,10 +202,9 @@ def _quality(q: np.ndarray, gold: np.ndarray, name: str) -> np.ndarray:
 
 
 def _judged(
-    ids: Any, gold: np.ndarray, classes: tuple[str, ...], q: np.ndarray, asked: Wanted, how: str
+    ids: Any, gold: np.ndarray, classes: tuple[str, ...], q: np.ndarray, doubt: np.ndarray, asked: Wanted, how: str
 ) -> tuple[pl.DataFrame, float]:
-    """(suspects by label quality, confident learning's number of wrong labels)."""
-    doubt = -_quality(q, gold, asked.quality)
+    """(suspects by a doubt (N,), confident learning's number of wrong labels)."""
     if asked.filter:
         doubt = np.where(confident.issues(q, gold, asked.filter).flagged, doubt, np.nan)
     there = ~np.isnan(q).any(axis=1)
@@ -212,7 +218,13 @@ def _held_out(run: Run, asked: Wanted) -> Audit:
     gold = np.array([names[label] for label in table["label"].to_list()])
     q = table.select([f"prob_{name}" for name in run.classes]).to_numpy()
     listed, expected = _judged(
-        table["id"].to_list(), gold, run.classes, q, asked, "by a model that did not train on it"
+        table["id"].to_list(),
+        gold,
+        run.classes,
+        q,
+        -_quality(q, gold, asked.quality),
+        asked,
+        "by a model that did not train on it",
     )
     told = ("validation data chose among epochs or recipes: their probabilities are nearly out of sample",)
     ranked_by = asked.quality + (f", filter {asked.filter}" if asked.filter else "")

@@ -24,7 +24,10 @@ def audit(
         str | None, typer.Option(help="Rank by probabilities instead: prequential, run (in sample) or folds.")
     ] = None,
     quality: Annotated[
-        str, typer.Option(help="self_confidence, normalized_margin or confidence_weighted_entropy of --probabilities.")
+        str,
+        typer.Option(
+            help="self_confidence, normalized_margin, confidence_weighted_entropy; prequential: also standardised."
+        ),
     ] = "self_confidence",
     filter: Annotated[str | None, typer.Option(help="Only what this filter of cleanlab flags.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Number of folds of --probabilities folds.")] = 5,
