@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from leadline.runs import Run, open
 
 __version__ = version("leadline")
-ROOMS = ("audit", "comparison", "data", "demo", "evaluate", "figures", "integrations", "interop", "plans", "recipe", "report",
-         "runs", "scores", "signals", "suspects", "sweep")  # fmt: skip
+ROOMS = ("audit", "comparison", "data", "demo", "evaluate", "figures", "integrations", "interop", "plans", "recipe",
+         "report", "runs", "scores", "signals", "suspects", "sweep")  # fmt: skip
 __all__ = ["Recorder", "Run", "open", "train"]
 
 
