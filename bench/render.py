@@ -378,6 +378,12 @@ def audit(result: Mapping[str, Any]) -> str:
     return audit_measures.table(result["results"])
 
 
+def real_errors(result: Mapping[str, Any]) -> str:
+    import real_errors as bench
+
+    return bench.table(result)
+
+
 def learn_from_it(result: Mapping[str, Any]) -> str:
     import learn_from_it as bench
 
@@ -410,6 +416,7 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "audit": audit,
     "learn_from_it": learn_from_it,
     "cleaning": cleaning,
+    "real_errors": real_errors,
 }
 
 

@@ -15,7 +15,8 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "throughput.py": ["--toy"], "recording.py": ["--toy", "--pairs", "3"], "kill.py": ["--toy", "--kills", "1"],
        "accumulation.py": ["--toy"], "near_duplicates.py": ["--toy"], "how_many.py": ["--toy"],
        "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
-       "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"]}  # fmt: skip
+       "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"],
+       "real_errors.py": ["--toy"]}  # fmt: skip
 MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py"}
 
 
@@ -65,6 +66,10 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert all(whole["measures"][s] == whole["measures"][s.removeprefix("cleanlab ")] for s in same)
     elif script == "learn_from_it.py":
         assert [row["trial"] for row in result["results"][0]["rows"]] == ["plain", "easy-first", "random-pacing"]
+    elif script == "real_errors.py":
+        found = result["trained"]["toy"]
+        assert found["wrong"] == 10 and {"aum", "prequential raw", "self_confidence (run)"} <= set(found["runs"][0])
+        assert found["reviews"][0]["truth"] == 10 == found["reviews"][0]["low"]  # all 70 rows are in the draw
     elif script == "cleaning.py":
         reviews = result["results"][0]["reviews"]
         assert {r["reviewed"] for r in reviews.values()} == {16} and len(reviews) == 2
