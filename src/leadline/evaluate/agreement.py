@@ -122,9 +122,9 @@ def overlap_of_hardest(a: ArrayLike, b: ArrayLike, k: int) -> float:
 
 def taken(values: np.ndarray, k: int) -> np.ndarray:
     """(N,) the chance of each row to be among the k largest."""
-    _, block, sizes = np.unique(values, return_inverse=True, return_counts=True)  # ascending
-    above = np.cumsum(sizes[::-1])[::-1] - sizes
-    return (np.clip(k - above, 0, sizes) / sizes)[block]
+    cut = np.partition(values, len(values) - k)[len(values) - k]  # the k-th largest
+    above, at = values > cut, values == cut
+    return np.where(above, 1.0, np.where(at, (k - above.sum()) / at.sum(), 0.0))
 
 
 def _numbers(name: str, values: ArrayLike) -> np.ndarray:
