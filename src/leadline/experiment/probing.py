@@ -15,7 +15,7 @@ from leadline import runs
 from leadline.data.examples import Examples
 from leadline.errors import InputError, nearest
 from leadline.experiment.job import accelerate
-from leadline.learn import memory, models
+from leadline.learn import models
 from leadline.learn.kept_weights import kept_epochs, put_weights
 from leadline.learn.loop import Event
 from leadline.learn.probes import depth, grand, grand_full, vog
@@ -166,8 +166,7 @@ def probe(
     for name in [name for name in PROBES if name in names]:
         tell({"event": "note", "says": f"{name} of {len(record):,} examples"})
         began = time.perf_counter()
-        with memory.kept(probing.subject.device):
-            columns, settings = PROBES[name](probing, checkpoint)
+        columns, settings = PROBES[name](probing, checkpoint)
         settings |= {**COMMON, "seconds": round(time.perf_counter() - began, 3)}
         for score, values in columns.items():
             runs.write_probe(run, score, values, settings)

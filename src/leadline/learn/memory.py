@@ -35,6 +35,13 @@ def kept(device: torch.device) -> Iterator[None]:
         libc.malloc_trim(0)
 
 
+def give_back() -> None:
+    """What is free goes back to the system: batches of many shapes leave holes between them, and the process grows."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def _glibc() -> ctypes.CDLL | None:
     try:
         libc = ctypes.CDLL("libc.so.6")

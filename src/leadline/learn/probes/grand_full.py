@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from leadline.learn import memory
 from leadline.learn.probes.subject import Subject, asked
 
 TOKENS = 512  # per batch: activations are kept for the backward pass, and larger ones are no faster on a processor
+OFTEN = 20  # batches after which freed memory is given back
 TRIED = 4  # examples that are done both ways
 SAME = 1e-3  # relative, in float32
 
@@ -39,8 +41,10 @@ def grand_full(subject: Subject, tokens: int = TOKENS) -> tuple[np.ndarray, str 
         return one_by_one(subject, np.arange(len(subject))), reason
     values = np.empty(len(subject))
     with asked(subject.model), Norms(subject.model) as norms:
-        for rows in subject.batches(tokens):
+        for number, rows in enumerate(subject.batches(tokens)):
             values[rows] = norms.of(subject, rows)
+            if number % OFTEN == 0:
+                memory.give_back()
     return values, None
 
 

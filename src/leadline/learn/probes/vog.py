@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from leadline.learn import memory
 from leadline.learn.predict import batches
 from leadline.learn.probes.subject import Entrance, Subject, asked
 
 TOKENS = 512  # per batch: activations are kept for the backward pass, and larger ones are no faster on a processor
-BUDGET = 128 * 2**20  # bytes of gradients in memory at a time
+BUDGET = 32 * 2**20  # bytes of gradients in memory at a time; reading weights for a block costs next to nothing
 CACHED = 64  # tokens whose deviation is worked out at a time
 
 
@@ -37,6 +38,7 @@ def vog(subject: Subject, put: Callable[[int], None], checkpoints: int, tokens: 
         for t in range(checkpoints):
             put(t)
             _fill(s[t], subject, rows, ends, tokens)
+            memory.give_back()
         for name, window in windows.items():
             found[name][rows] = deviation(s[window], ends)
     return found
