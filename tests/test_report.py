@@ -348,6 +348,8 @@ def test_next_commands_quote_the_path(run: Run, tmp_path: Path) -> None:
     assert [command.split()[1] for command, _ in made.next_commands(facts.read(run))] == [
         "map",
         "select",
+        "audit",
+        "review",
         "score",
         "compare",
         "export",

@@ -118,5 +118,5 @@ def test_the_first_few_are_those_of_the_whole_table_and_blocks_change_nothing(
     whole = suspects.rank(signals, columns)
     assert suspects.rank(signals, columns, most=2).equals(whole.head(2))
     assert suspects.rank(signals, columns, most=0).schema == whole.schema
-    monkeypatch.setattr(suspects, "BLOCK", 3)
+    monkeypatch.setattr(suspects.ranking, "BLOCK", 3)
     assert suspects.rank(signals, columns).equals(whole)
