@@ -54,30 +54,3 @@ def test_without_ids_rows_are_named():
     watch.step(2, torch.tensor(torch.nan))
     with pytest.raises(LeadlineError, match="ids row 3, row 4, row 5"):
         watch.check(STEPS.__getitem__)
-
-
-def test_memory_is_kept_while_training_and_given_back_afterwards():
-    import ctypes
-
-    from leadline.learn import memory
-
-    def mapped() -> int:
-        """Bytes that glibc has mapped apart from its heap."""
-
-        class Info(ctypes.Structure):
-            _fields_ = [(n, ctypes.c_size_t) for n in "arena ordblks smblks hblks hblkhd a b c d e".split()]
-
-        libc.mallinfo2.restype = Info
-        return int(libc.mallinfo2().hblkhd)
-
-    libc = memory._glibc()
-    if libc is None or not hasattr(libc, "mallinfo2"):
-        pytest.skip("no glibc here, so nothing is kept")
-    before = mapped()
-    with memory.kept(CPU):
-        inside = torch.empty(20_000_000)
-        assert mapped() - before < 10_000_000, "the array lies in the heap"
-    outside = torch.empty(20_000_000)
-    assert mapped() - before >= 80_000_000 and len(inside) == len(outside)
-    with memory.kept(torch.device("cuda")):
-        assert mapped() - before >= 80_000_000

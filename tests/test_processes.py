@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +91,7 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(place, options):
     command = [sys.executable, "-m", "leadline", "train", "recipe.yaml", "--name", name, "--root", "."]
     command += ["--processes", "2", *options, "--set", "training.checkpoint_minutes=0"]
     running = subprocess.Popen(command, cwd=place, stderr=subprocess.PIPE, text=True)
-    while running.poll() is None and not list((place / name / "checkpoints").glob("step_????????")):
-        time.sleep(0.01)  # until the first checkpoint is there
+    until(lambda: running.poll() is not None or list((place / name / "checkpoints").glob("step_????????")))
     running.send_signal(signal.SIGTERM)
     said = running.communicate()[1]
     assert running.returncode == 130, said
@@ -177,8 +175,6 @@ def test_torchrun_with_another_number_is_refused(place):
 
 
 def test_the_reason_of_the_process_that_failed_first_is_told(tmp_path, capfd):
-    from leadline import processes
-
     (tmp_path / "worker.py").write_text(
         "import os, pathlib, sys, time\n"
         "note = pathlib.Path(__file__).with_name('pid')\n"

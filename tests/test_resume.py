@@ -10,13 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from conftest import write_tiny
+from conftest import until, write_tiny
 from leadline import experiment, signals
 from leadline.errors import InputError, Interrupted, LeadlineError
 from leadline.learn import checkpoint
@@ -326,8 +325,8 @@ def test_kill_nine_at_random_moments(tmp_path):
         name = f"killed-{number}"
         victim = subprocess.Popen([*command, name, "--root", str(tmp_path)], stderr=subprocess.DEVNULL)
         chosen = dice.randint(1, 25)  # before the last epoch: there is always work left to be killed
-        while victim.poll() is None and not kept(tmp_path / name) >= chosen:
-            time.sleep(dice.uniform(0.001, 0.02))  # the moment within a step is random, the step is not
+        # the step is chosen; where in it, or in writing its checkpoint, the kill falls is not
+        until(lambda v=victim, r=tmp_path / name, c=chosen: v.poll() is not None or kept(r) >= c)
         victim.kill()
         assert victim.wait() == -signal.SIGKILL, "it was over before it could be killed"
         subprocess.run([*command, name, "--root", str(tmp_path)], check=True, capture_output=True)
