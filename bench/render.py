@@ -16,6 +16,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -372,28 +373,13 @@ def agreement(result: Mapping[str, Any]) -> str:
     return "\n\n".join(filter(None, [size, first, second, result.get("note"), load(result)]))
 
 
-def audit(result: Mapping[str, Any]) -> str:
-    import audit_measures
-
-    return audit_measures.table(result["results"])
+def own(module: str) -> Callable[[Mapping[str, Any]], str]:
+    """The table that the bench prints itself."""
+    return lambda result: str(import_module(module).table(result["results"]))
 
 
 def real_errors(result: Mapping[str, Any]) -> str:
-    import real_errors as bench
-
-    return bench.table(result)
-
-
-def learn_from_it(result: Mapping[str, Any]) -> str:
-    import learn_from_it as bench
-
-    return bench.table(result["results"])
-
-
-def cleaning(result: Mapping[str, Any]) -> str:
-    import cleaning as bench
-
-    return bench.table(result["results"])
+    return str(import_module("real_errors").table(result))
 
 
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -413,9 +399,11 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probes": probes,
     "review": review,
     "agreement": agreement,
-    "audit": audit,
-    "learn_from_it": learn_from_it,
-    "cleaning": cleaning,
+    "audit": own("audit_measures"),
+    "learn_from_it": own("learn_from_it"),
+    "cleaning": own("cleaning"),
+    "action_score": own("action_score"),
+    "humans": own("humans"),
     "real_errors": real_errors,
 }
 

@@ -16,8 +16,8 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "accumulation.py": ["--toy"], "near_duplicates.py": ["--toy"], "how_many.py": ["--toy"],
        "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
        "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"],
-       "real_errors.py": ["--toy"]}  # fmt: skip
-MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py"}
+       "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"]}  # fmt: skip
+MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py"}
 
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
@@ -66,6 +66,15 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert all(whole["measures"][s] == whole["measures"][s.removeprefix("cleanlab ")] for s in same)
     elif script == "learn_from_it.py":
         assert [row["trial"] for row in result["results"][0]["rows"]] == ["plain", "easy-first", "random-pacing"]
+    elif script == "action_score.py":
+        rows = {row["score"]: row for row in result["results"][0]["agreement"]}
+        assert rows["action_mean"]["spearman"] == [1.0] and -1 <= rows["vog_raw"]["spearman"][0] < 0.999
+        assert set(result["results"][0]["finding"][0]) >= {"action_mean", "vog", "aum"}
+    elif script == "humans.py":
+        entry = result["results"][0]
+        assert (
+            entry["n"] == 80 and max(abs(row["spearman"]) for row in entry["runs"][0]) <= entry["ceilings"]["entropy"]
+        )
     elif script == "real_errors.py":
         found = result["trained"]["toy"]
         assert found["wrong"] == 10 and {"aum", "prequential raw", "self_confidence (run)"} <= set(found["runs"][0])
