@@ -117,7 +117,7 @@ def measured(trials: Sweep, title: str, options: argparse.Namespace) -> dict[str
         return None
     run = runs.open(path)
     whole = title == f"{EXTRA.format(data=title.split('-')[0])}-s0"  # folds and planted errors cost six trainings more
-    folds = audit.out_of_sample(run, 2 if options.toy else 5) if whole else None
+    folds = audit.out_of_sample(run, 2 if options.toy else 5, jobs=options.jobs) if whole else None
     found = {"trial": title, **audit_measures.of(run, folds, options.peers, calibrated=whole)}
     if not options.toy:
         write_json(file, found)

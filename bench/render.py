@@ -404,6 +404,7 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "cleaning": own("cleaning"),
     "action_score": own("action_score"),
     "humans": own("humans"),
+    "how_many_trained": own("how_many_trained"),
     "real_errors": real_errors,
 }
 

@@ -16,8 +16,9 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "accumulation.py": ["--toy"], "near_duplicates.py": ["--toy"], "how_many.py": ["--toy"],
        "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
        "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"],
-       "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"]}  # fmt: skip
-MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py"}
+       "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"],
+       "how_many_trained.py": ["--toy"]}  # fmt: skip
+MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py"}
 
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
@@ -70,6 +71,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
         rows = {row["score"]: row for row in result["results"][0]["agreement"]}
         assert rows["action_mean"]["spearman"] == [1.0] and -1 <= rows["vog_raw"]["spearman"][0] < 0.999
         assert set(result["results"][0]["finding"][0]) >= {"action_mean", "vog", "aum"}
+    elif script == "how_many_trained.py":
+        entry = result["results"][0]
+        assert entry["truth"] == 20 and 0.5 < entry["reviews"][0]["held"] <= 1 and entry["bound"]["high"] > 0
     elif script == "humans.py":
         entry = result["results"][0]
         assert (
