@@ -7,13 +7,13 @@ Cartography's metrics, Datagnosis. A peer that is not at hand is left out.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import audit_peers
 import numpy as np
 from common import markdown
 from sklearn.metrics import roc_auc_score
@@ -23,7 +23,6 @@ from leadline.audit import planted
 from leadline.errors import InputError
 from leadline.evaluate import mean_interval
 from leadline.runs import Run
-from leadline.signals import Signals
 from leadline.suspects import confident, probabilities
 from leadline.suspects.combined import combine
 from leadline.suspects.planted import best_score, doubts
@@ -73,8 +72,8 @@ def sources(
         found[f"quality, {name}"] = lambda name=name, q=q: quality(name, q, run.signals.gold)
         found[f"cleanlab, {name}"] = lambda name=name, q=q: cleanlab(name, q, run.signals.gold)
     if peers is not None:
-        found["aum 1.0.2"] = lambda: aum_package(run.signals, peers)
-        found["cartography"] = lambda: cartography_package(run.signals, peers)
+        for name, package in audit_peers.PACKAGES.items():
+            found[name] = lambda package=package: package(run.signals, peers)
     return found
 
 
@@ -118,39 +117,6 @@ def flagged(name: str, q: np.ndarray, gold: np.ndarray, wrong: np.ndarray) -> di
         found[f"{kind} ({name})"] = {"flagged": int(mask.sum()), "precision": precision, "recall": recall, "f1": f1,
                                      "seconds": time.perf_counter() - began}  # fmt: skip
     return found
-
-
-def aum_package(signals: Signals, peers: Path) -> Doubts:
-    import pandas as pd
-    import scores as bench_scores  # the bench beside this file knows how to load them
-    import torch
-
-    calculator, gold = bench_scores.aum_of(peers), torch.from_numpy(signals.gold)
-    if calculator is None:
-        raise ImportError("aum")
-    with tempfile.TemporaryDirectory() as folder:
-        aum = calculator(folder)
-        for period in signals.periods:
-            aum.update(torch.from_numpy(np.ascontiguousarray(period.logits)), gold, list(range(len(gold))))
-        aum.finalize()
-        table = pd.read_csv(Path(folder) / "aum_values.csv").sort_values("sample_id")
-    return {"aum package": -table["aum"].to_numpy(float)}
-
-
-def cartography_package(signals: Signals, peers: Path) -> Doubts:
-    import types
-
-    import scores as bench_scores
-
-    metrics = bench_scores.cartography_of(peers)
-    if metrics is None:
-        raise ImportError("cartography")
-    logits = np.stack([period.logits for period in signals.periods])
-    dynamics = {i: {"logits": logits[:, i].tolist(), "gold": int(y)} for i, y in enumerate(signals.gold)}
-    table, _ = metrics(dynamics, types.SimpleNamespace(include_ci=False, burn_out=len(logits)))
-    easier = ("confidence", "correctness")
-    return {f"cartography {name}": table[name].to_numpy(float) * (-1 if name in easier else 1)
-            for name in (*easier, "forgetfulness", "variability")}  # fmt: skip
 
 
 def measure(doubt: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
