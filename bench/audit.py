@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import audit_measures
+import audit_tables
 from common import data_directory, machine, write_json
 
 from leadline import audit, runs, sweep
@@ -100,7 +101,7 @@ def main() -> None:
         results = [measured(trials, title, options) for trials in sweeps for title in titles(trials)]
     results = [result for result in results if result]
     write_json(options.out, {"machine": machine(), "results": results})
-    print(audit_measures.table(results))
+    print(audit_tables.table(results))
 
 
 def titles(trials: Sweep) -> list[str]:

@@ -399,7 +399,7 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "probes": probes,
     "review": review,
     "agreement": agreement,
-    "audit": own("audit_measures"),
+    "audit": own("audit_tables"),
     "learn_from_it": own("learn_from_it"),
     "cleaning": own("cleaning"),
     "action_score": own("action_score"),

@@ -27,7 +27,7 @@ def test_the_page_says_what_the_results_say() -> None:
 
 
 def test_every_bench_has_a_section() -> None:
-    parts = {"common", "render", "simulated", "audit_measures"}
+    parts = {"common", "render", "simulated", "audit_measures", "audit_tables", "audit_peers"}
     scripts = {path.stem for path in (ROOT / "bench").glob("*.py")} - parts
     named = set(re.findall(r"^<!-- bench:(\w+) -->$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert scripts <= named

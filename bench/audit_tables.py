@@ -1,0 +1,168 @@
+"""What the trials of bench/audit.py say together: every score, the choice of a default, and what costs more.
+
+Trials of one data set are alike, so intervals are over data sets: the mean of its trials is one number of each set, and
+differences are taken within a set (Student's t).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from common import markdown
+
+from leadline.evaluate import mean_interval
+from leadline.scores import SCORES
+
+Results = Sequence[Mapping[str, Any]]
+Values = dict[str, dict[str, float]]  # score -> {trial: value}
+DEFAULT = "aum"
+EXTRA = "uniform-10-s0"  # the trials that also have folds, snapshots and planted errors
+SEVERAL = ("aum", "confidence", "action_mean", "loss_last", "el2n", "correctness", "forgetting", "self_confidence")
+
+
+def table(results: Results) -> str:
+    """All tables, one after the other."""
+    if not results:
+        return "no trial is finished"
+    online = [result for result in results if "snapshot" not in result["trial"]]
+    parts = [
+        ("Every score, all trials", every_score(online)),
+        ("The default chosen on the other data sets, judged on this one", choice(online)),
+        ("One epoch against all, all trials", early(online)),
+        (f"Online against snapshot after every epoch, {EXTRA}", snapshot(results)),
+        (f"Probabilities of the run, prequential, and of 5 folds, {EXTRA}", sources(online)),
+        ("cleanlab's filters, means over the trials that have the probabilities", filters(online)),
+        ("Seconds of computing, median of a trial (training apart)", seconds(online)),
+    ]
+    return "\n\n".join(f"**{title}**\n\n{body}" for title, body in parts if body)
+
+
+def values(results: Results, what: str = "ap") -> Values:
+    found: Values = defaultdict(dict)
+    for result in results:
+        for name, measured in result["measures"].items():
+            found[name][result["trial"]] = measured[what]
+    return found
+
+
+def of_set(values: Mapping[str, float]) -> dict[str, float]:
+    """{data set: mean over its trials}"""
+    by: dict[str, list[float]] = defaultdict(list)
+    for trial, value in values.items():
+        by[trial.split("-")[0]].append(value)
+    return {name: float(np.mean(each)) for name, each in sorted(by.items())}
+
+
+def against(mine: Mapping[str, float], other: Mapping[str, float]) -> str:
+    """The mean difference, within data sets, with its interval over them."""
+    here = of_set({trial: value - other[trial] for trial, value in mine.items() if trial in other})
+    return interval(list(here.values()), "+.3f")
+
+
+def interval(each: Sequence[float], form: str = ".3f") -> str:
+    mean, low, high = mean_interval(each)
+    return f"{mean:{form}}" + (f" [{low:{form}}, {high:{form}}]" if low == low else "")
+
+
+def complete(by_score: Values) -> list[str]:
+    """The scores that every trial has, the best first."""
+    most = max(len(values) for values in by_score.values())
+    names = [name for name, values in by_score.items() if len(values) == most]
+    return sorted(names, key=lambda name: -np.mean(list(by_score[name].values())))
+
+
+def every_score(results: Results) -> str:
+    ap, auroc, at_k = (values(results, what) for what in ("ap", "auroc", "precision_at_k"))
+    rows = []
+    for name in [name for name in complete(ap) if not name.endswith("@1")]:
+        means = [f"{np.mean(list(part[name].values())):.3f}" for part in (ap, at_k, auroc)]
+        each = " ".join(f"{value:.2f}" for value in of_set(ap[name]).values())
+        rows.append([name, means[0], against(ap[name], ap[DEFAULT]), *means[1:], each])
+    sets = " ".join(of_set(ap[DEFAULT]))
+    return markdown(["score", "average precision (AP)", f"AP minus {DEFAULT} [95 %]", "precision at k", "AUROC",
+                     f"AP: {sets}"], rows)  # fmt: skip
+
+
+def candidates(by_score: Values) -> list[str]:
+    """What could be the default: our own scores that every run has, and prequential doubts."""
+    return [name for name in complete(by_score) if name in SCORES or name.startswith("prequential ")]
+
+
+def left_out_choice(results: Results) -> dict[str, dict[str, Any]]:
+    """{data set: {chosen, value, best, best_value}}: the score that is best on all other sets, judged on this one."""
+    by_score = values(results)
+    means = {name: of_set(by_score[name]) for name in candidates(by_score)}
+    found = {}
+    for left in means[DEFAULT]:
+        elsewhere = {name: float(np.mean([v for s, v in each.items() if s != left] or [each[left]]))
+                     for name, each in means.items()}  # fmt: skip
+        chosen = max(elsewhere, key=elsewhere.__getitem__)
+        best = max(means, key=lambda name: means[name][left])
+        found[left] = {"chosen": chosen, "value": means[chosen][left], "best": best, "best_value": means[best][left]}
+    return found
+
+
+def choice(results: Results) -> str:
+    mine = of_set(values(results)[DEFAULT])
+    rows = [[name, one["chosen"], f"{one['value']:.3f}", one["best"], f"{one['best_value']:.3f}", f"{mine[name]:.3f}"]
+            for name, one in left_out_choice(results).items()]  # fmt: skip
+    return markdown(["data set", "best on the others", "AP here", "best here", "its AP", f"AP of {DEFAULT}"], rows)
+
+
+def early(results: Results) -> str:
+    by_score = values(results)
+    rows = [
+        [name, f"{np.mean(list(by_score[name].values())):.3f}", f"{np.mean(list(first.values())):.3f}",
+         against(first, by_score[name])]
+        for name in SEVERAL if (first := by_score.get(f"{name} @1"))
+    ]  # fmt: skip
+    return markdown(["score", "AP, all epochs", "AP, first epoch", "difference [95 %]"], rows)
+
+
+def snapshot(results: Results) -> str:
+    """Both trained on the same rows with the same flips."""
+    taken = {result["trial"].replace("-snapshot", ""): result["measures"] for result in results
+             if "snapshot" in result["trial"]}  # fmt: skip
+    online = values([result for result in results if result["trial"] in taken])
+    rows = []
+    for name in [name for name in SEVERAL if taken and name in online]:
+        theirs = {trial: measures[name]["ap"] for trial, measures in taken.items() if trial in online[name]}
+        means = [f"{np.mean(list(part.values())):.3f}" for part in (online[name], theirs)]
+        rows.append([name, *means, against(theirs, online[name])])
+    return markdown(["score", "AP, online", "AP, snapshot", "difference [95 %]"], rows) if rows else ""
+
+
+def sources(results: Results) -> str:
+    by_score = values([result for result in results if result["trial"].endswith(EXTRA)])
+    wanted = [name for name in by_score if "(" in name and "cleanlab" not in name]
+    wanted += [name for name in by_score if name.startswith("prequential ")] + ["combined", "best by --calibrate"]
+    rows = [
+        [name, f"{np.mean(list(by_score[name].values())):.3f}", against(by_score[name], by_score[DEFAULT]),
+         " ".join(f"{value:.2f}" for value in of_set(by_score[name]).values())]
+        for name in [DEFAULT, *wanted] if name in by_score
+    ]  # fmt: skip
+    rows.sort(key=lambda row: -float(row[1]))
+    return markdown(["ranked by", "AP", f"AP minus {DEFAULT} [95 %]", "by data set"], rows)
+
+
+def filters(results: Results) -> str:
+    by: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    for result in results:
+        for name, found in result["filters"].items():
+            by[name].append(found)
+    columns = ("flagged", "precision", "recall", "f1")
+    rows = [[name, str(len(each)), *(f"{np.mean([one[c] for one in each]):{'.0f' if c == 'flagged' else '.3f'}}"
+                                     for c in columns)] for name, each in by.items()]  # fmt: skip
+    rows.sort(key=lambda row: -float(row[-1]))
+    return markdown(["filter (probabilities)", "trials", *columns], rows)
+
+
+def seconds(results: Results) -> str:
+    by: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        for name, took in result["seconds"].items():
+            by[name].append(took)
+    return markdown(["what", "seconds"], [[name, f"{np.median(each):.3f}"] for name, each in by.items()])
