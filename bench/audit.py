@@ -4,7 +4,8 @@
 
 Every trial is a run of one sweep (`leadline sweep status build/bench/audit`), so what is finished is never computed
 again, and the measures of a trial lie in bench/results/audit/<trial>.json. MiniLM, 3 epochs; 10 and 20 % of the labels
-uniform, class-pair and by-confusion. At uniform 10 % and seed 0 also a snapshot after every epoch, and 5 folds.
+uniform, class-pair and by-confusion. At uniform 10 % and seed 0 also a snapshot after every epoch, 5 folds, and 10
+epochs instead of 3.
 --n 0 takes all rows (for a GPU). Writes bench/results/audit.json.
 """
 
@@ -33,13 +34,14 @@ SETS = {  # train file, text, label
 }
 KINDS, RATES = ["uniform", "class-pair", "by-confusion"], [10, 20]
 EXTRA = "{data}-uniform-10"  # also as a snapshot, and with folds
+LONG = 10  # epochs
 
 
 def definitions(sets: dict[str, dict], base: dict[str, Any], seeds: int) -> list[dict[str, Any]]:
-    """Two sweeps: all trials over the seeds, and the snapshots of one seed."""
+    """Sweeps: all trials over the seeds; of one seed those with snapshots, and those trained longer."""
     first = next(iter(sets.values()))
     recipe = {**base, "data": {**base["data"], **{key.removeprefix("data."): value for key, value in first.items()}}}
-    trials, snapshots = [], []
+    trials, snapshots, longer = [], [], []
     for name, columns in sets.items():
         own = {**columns, "data.seed": "{seed}"}
         trials.append({"name": f"{name}-clean", "set": own})
@@ -50,9 +52,16 @@ def definitions(sets: dict[str, dict], base: dict[str, Any], seeds: int) -> list
                 trials.append({"name": f"{name}-{kind}-{rate}", "set": {**own, **confused, **flips}})
         snapshot = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "record.mode": "snapshot"}
         snapshots.append({"name": f"{name}-uniform-10-snapshot", "set": {**own, **snapshot}})
+        flips = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "training.epochs": LONG}
+        longer.append({"name": f"{name}-uniform-10-long", "set": {**own, **flips}})
     return [
         {"name": "audit", "recipe": recipe, "seeds": list(range(seeds)), "trials": trials},
         {"name": "audit-snapshot", "recipe": recipe, "seeds": [0], "trials": snapshots},
+        *(
+            [{"name": "audit-long", "recipe": recipe, "seeds": [0], "trials": longer}]
+            if recipe["model"] != "tiny"
+            else []
+        ),
     ]
 
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import audit_peers
 import numpy as np
-from common import markdown
 from sklearn.metrics import roc_auc_score
 
 from leadline import scores
 from leadline.audit import planted
 from leadline.errors import InputError
-from leadline.evaluate import mean_interval
 from leadline.runs import Run
 from leadline.suspects import confident, probabilities
 from leadline.suspects.combined import combine
@@ -79,9 +76,9 @@ def sources(
 
 def distributions(run: Run, folds: np.ndarray | None) -> dict[str, np.ndarray]:
     """(N, K) probabilities by where they come from."""
-    found = {"run": probabilities.own(run.signals).values}
+    found = {"run": probabilities.own(run.signals)}
     if run.signals.periods[0].metadata.get("mode") == "online":
-        found["prequential"] = probabilities.prequential(run.signals).values
+        found["prequential"] = probabilities.prequential(run.signals)
     return found | ({"folds": folds} if folds is not None else {})
 
 
@@ -139,56 +136,3 @@ def expected_precision(values: np.ndarray, wrong: np.ndarray, k: int) -> float:
     above, tied = values > cut, values == cut
     share = (k - above.sum()) / tied.sum()
     return float((wrong[above].sum() + share * wrong[tied].sum()) / k)
-
-
-# --- over all trials --------------------------------------------------------------------------------------------------
-
-
-def cells(results: list[dict[str, Any]], what: str = "ap") -> dict[str, dict[str, float]]:
-    """{score: {trial: value}} over the trials with an online record."""
-    found: dict[str, dict[str, float]] = defaultdict(dict)
-    for result in results:
-        if "snapshot" not in result["trial"]:
-            for name, values in result["measures"].items():
-                found[name][result["trial"]] = values[what]
-    return found
-
-
-def left_out_choice(by_score: dict[str, dict[str, float]], candidates: list[str]) -> dict[str, dict[str, Any]]:
-    """{data set: {chosen, value, best, best_value}}: the score that is best on all other sets, judged on this one."""
-    trials = sorted({trial for values in by_score.values() for trial in values})
-    sets = sorted({trial.split("-")[0] for trial in trials})
-
-    def mean(name: str, keep: Callable[[str], bool]) -> float:
-        return float(np.mean([v for trial, v in by_score[name].items() if keep(trial.split("-")[0])]))
-
-    found = {}
-    for left in sets:
-        elsewhere = {name: mean(name, lambda s, left=left: s != left) for name in candidates} if len(sets) > 1 else {}
-        here = {name: mean(name, lambda s, left=left: s == left) for name in candidates}
-        chosen = max(elsewhere or here, key=(elsewhere or here).__getitem__)
-        best = max(here, key=here.__getitem__)
-        found[left] = {"chosen": chosen, "value": here[chosen], "best": best, "best_value": here[best]}
-    return found
-
-
-def complete(by_score: dict[str, dict[str, float]]) -> list[str]:
-    """The scores that every trial has."""
-    most = max(len(values) for values in by_score.values())
-    return [name for name, values in by_score.items() if len(values) == most]
-
-
-def table(results: list[dict[str, Any]]) -> str:
-    if not results:
-        return "no trial is finished"
-    ap, auroc, at_k = (cells(results, what) for what in ("ap", "auroc", "precision_at_k"))
-    rows = []
-    for name in sorted(complete(ap), key=lambda n: -np.mean(list(ap[n].values()))):
-        mean, low, high = mean_interval(list(ap[name].values()))
-        sets = sorted({trial.split("-")[0] for trial in ap[name]})
-        each = [f"{np.mean([v for t, v in ap[name].items() if t.split('-')[0] == s]):.2f}" for s in sets]
-        more = [f"{np.mean(list(part[name].values())):.3f}" for part in (at_k, auroc)]
-        spread = f" [{low:.3f}, {high:.3f}]" if low == low else ""
-        rows.append([name, f"{mean:.3f}{spread}", *more, " ".join(each)])
-    header = ["score", "average precision [95 %]", "precision at k", "AUROC", "AP by data set: " + " ".join(sets)]
-    return markdown(header, rows)

@@ -27,12 +27,13 @@ def table(results: Results) -> str:
     """All tables, one after the other."""
     if not results:
         return "no trial is finished"
-    online = [result for result in results if "snapshot" not in result["trial"]]
+    online = [result for result in results if not ({"snapshot", "long"} & set(result["trial"].split("-")))]
     parts = [
         ("Every score, all trials", every_score(online)),
         ("The default chosen on the other data sets, judged on this one", choice(online)),
         ("One epoch against all, all trials", early(online)),
-        (f"Online against snapshot after every epoch, {EXTRA}", snapshot(results)),
+        (f"Online against a snapshot after every epoch, {EXTRA}", beside(results, "snapshot", "snapshot")),
+        (f"Three epochs against ten, {EXTRA}", beside(results, "long", "online, 10 epochs")),
         (f"Probabilities of the run, prequential, and of 5 folds, {EXTRA}", sources(online)),
         ("cleanlab's filters, means over the trials that have the probabilities", filters(online)),
         ("Seconds of computing, median of a trial (training apart)", seconds(online)),
@@ -122,17 +123,17 @@ def early(results: Results) -> str:
     return markdown(["score", "AP, all epochs", "AP, first epoch", "difference [95 %]"], rows)
 
 
-def snapshot(results: Results) -> str:
-    """Both trained on the same rows with the same flips."""
-    taken = {result["trial"].replace("-snapshot", ""): result["measures"] for result in results
-             if "snapshot" in result["trial"]}  # fmt: skip
-    online = values([result for result in results if result["trial"] in taken])
+def beside(results: Results, way: str, title: str) -> str:
+    """Trials that differ from their namesakes in one thing (`snapshot`, `long`): same rows, same flips."""
+    other = {result["trial"].replace(f"-{way}", ""): result["measures"] for result in results
+             if way in result["trial"].split("-")}  # fmt: skip
+    usual = values([result for result in results if result["trial"] in other])
     rows = []
-    for name in [name for name in SEVERAL if taken and name in online]:
-        theirs = {trial: measures[name]["ap"] for trial, measures in taken.items() if trial in online[name]}
-        means = [f"{np.mean(list(part.values())):.3f}" for part in (online[name], theirs)]
-        rows.append([name, *means, against(theirs, online[name])])
-    return markdown(["score", "AP, online", "AP, snapshot", "difference [95 %]"], rows) if rows else ""
+    for name in [name for name in SEVERAL if name in usual]:
+        theirs = {trial: measures[name]["ap"] for trial, measures in other.items() if trial in usual[name]}
+        means = [f"{np.mean(list(part.values())):.3f}" for part in (usual[name], theirs)]
+        rows.append([name, *means, against(theirs, usual[name])])
+    return markdown(["score", "AP, online, 3 epochs", f"AP, {title}", "difference [95 %]"], rows) if rows else ""
 
 
 def sources(results: Results) -> str:

@@ -65,7 +65,7 @@ def nli(root: Path, place: Path) -> Material:
     runs.write_parquet(fifty, table.filter(pl.col("graded").is_not_null()))
     people = {"snli, five labels": Asked(five, votes=["votes"], id="id"),
               "graded pairs, about 50": Asked(fifty, graded=["graded"], id="id")}  # fmt: skip
-    return table.select("id", "premise", "hypothesis", "label"), {"text": "premise", "text_pair": "hypothesis"}, people
+    return table.select("id", "premise", "hypothesis", "label"), {"text": ["premise", "hypothesis"]}, people
 
 
 def davidson(root: Path, place: Path) -> Material:
@@ -90,8 +90,7 @@ def measured(name: str, place: Path, options: argparse.Namespace) -> list[dict[s
     rows, keys, people = toy(place, place) if options.toy else SETS[name](data_directory(), place)
     train = place / f"humans-{name}.parquet"
     if not train.is_file():
-        inputs = [keys["text"], *([keys["text_pair"]] if "text_pair" in keys else [])]
-        runs.write_parquet(train, rows.select("id", *inputs, "label"))
+        runs.write_parquet(train, rows.select("id", *np.atleast_1d(keys["text"]), "label"))
     for asked in people.values():
         if not asked.path.is_file():
             runs.write_parquet(asked.path, rows)
