@@ -20,6 +20,7 @@ from leadline.interop.cleaned import write_cleaned
 from leadline.suspects import apply as applying
 from leadline.suspects import estimate, queue, reviewers
 from leadline.suspects.decisions import Decisions
+from leadline.suspects.drawn import as_draw, drawn
 from leadline.suspects.queue import Filter
 from review_runs import minimal_run, recipe_run
 
@@ -116,6 +117,22 @@ def test_what_cannot_be_is_refused_and_not_written(store: Decisions, arguments, 
     with pytest.raises(InputError, match=says):
         store.record(*arguments)
     assert store.log().is_empty()
+
+
+def test_many_are_recorded_together_or_not_at_all(store: Decisions, tmp_path: Path) -> None:
+    given = [("a", "relabel", "anna", "spam"), ("b", "keep", " ben ", None), ("a", "discard", "anna", None)]
+    for wrong in (("z", "keep", "anna", None), ("c", "keep", "", None), ("c", "relabel", "anna", "ham")):
+        with pytest.raises(InputError):
+            store.record_many([*given, wrong])
+    assert store.log().is_empty() and store.record_many([]) == 0
+    assert store.record_many(iter(given)) == 3
+    with Decisions(tmp_path / "decisions.sqlite", "train", LABELS, CLASSES) as again:
+        assert again.log().select("id", "action", "reviewer", "from", "to").rows() == [
+            ("a", "relabel", "anna", "ham", "spam"), ("b", "keep", "ben", "spam", None),
+            ("a", "discard", "anna", "ham", None),
+        ]  # fmt: skip
+    assert holds(store) == [("b", "ben", "keep", None), ("a", "anna", "discard", None)]
+    assert store.undo("anna").action == "discard" and store.of("a", "anna").to == "spam"  # type: ignore[union-attr]
 
 
 def test_two_processes_and_their_threads_lose_nothing(store: Decisions, tmp_path: Path) -> None:
@@ -345,12 +362,28 @@ def test_a_kept_draw_gives_the_same_estimate(tmp_path: Path) -> None:
     with Decisions(tmp_path / "d.sqlite", "train", dict.fromkeys(names, "ham"), CLASSES) as store:
         number = store.keep_draw([names[i] for i in made.rows], made.stratum, made.probability, made.sizes, 3, "aum")
         kept = store.drawn(number)
-    back = queue.as_draw(kept, np.array([int(name[1:]) for name in kept["id"]]))
+    places = np.array([int(name[1:]) for name in kept["id"]])
+    back = as_draw(kept, places)
     for one, other in zip((made.rows, made.stratum, made.probability, made.sizes),
                           (back.rows, back.stratum, back.probability, back.sizes), strict=True):  # fmt: skip
         np.testing.assert_array_equal(one, other)
     wrong = (made.rows < 40).astype(float)
     assert estimate.errors(back, wrong) == estimate.errors(made, wrong)
+    actions = ["discard" if is_wrong else "keep" for is_wrong in wrong]
+    rows = [(name, "anna", action, None) for name, action in zip(kept["id"], actions, strict=True)]
+    together = reviewers.verdicts(table(rows))
+    found = drawn(kept, together, places, 400)
+    assert (found.n, found.decided, found.estimate) == (120, 120, estimate.errors(made, wrong))
+    assert found.stopping is not None and found.note == ""
+    assert (
+        found.stopping.rank
+        == estimate.where_reviewing_stops(made, wrong, np.arange(400)).rank
+        == made.rows[made.rows < 40].max() + 1
+    )
+    assert drawn(kept, together).estimate == found.estimate and drawn(kept, together).stopping is None
+    assert drawn(kept, together, places[::-1], 400).stopping is None  # a queue in another order
+    few = drawn(kept, reviewers.verdicts(table(rows[:49])), places, 400)
+    assert (few.decided, few.estimate, few.stopping) == (49, None, None) and "at least 50" in few.note
 
 
 # --- applied ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import polars as pl
 from leadline.errors import InputError, all_at_once
 from leadline.interop.whole import harmless
 from leadline.runs import Run
-from leadline.suspects.decisions import Decisions
+from leadline.suspects.decisions import Decisions, checked_reviewer
 
 
 class Answer(NamedTuple):
@@ -78,18 +78,22 @@ def record(run: Run, answers: Sequence[Answer], path: Path, names: Mapping[str, 
         raise all_at_once(f"{path}: not answers on the examples of {run.path}", problems)
     if not answers:
         raise InputError(f"{path}: nobody has answered anything yet")
-    counts: Counter[str] = Counter()
-    unchanged = 0
+    fresh: list[tuple[str, str, str, str | None]] = []
     with Decisions(run.path / "decisions.sqlite", "train", given, run.classes) as decisions:
+        stands = {(one.id, one.reviewer): (one.action, one.to) for one in decisions.standing()}
         for answer in answers:
             action, to = _decision(answer, str(given[answer.id]), known)
-            standing = decisions.of(answer.id, answer.reviewer)
-            if standing is not None and (action == "skip" or (standing.action, standing.to) == (action, to)):
-                unchanged += 1
+            reviewer = checked_reviewer(answer.reviewer)
+            before = stands.get((answer.id, reviewer))
+            if before is not None and (action == "skip" or before == (action, to)):
                 continue
-            decisions.record(answer.id, action, answer.reviewer, to)
-            counts[action] += 1
-    return Recorded(dict(counts), unchanged, tuple(dict.fromkeys(answer.reviewer for answer in answers)))
+            stands[answer.id, reviewer] = (action, to)
+            fresh.append((answer.id, action, reviewer, to))
+        decisions.record_many(fresh)  # all of a file, or nothing
+    actions = Counter(action for _, action, _, _ in fresh)
+    return Recorded(
+        dict(actions), len(answers) - len(fresh), tuple(dict.fromkeys(answer.reviewer for answer in answers))
+    )
 
 
 def _decision(answer: Answer, given: str, known: Mapping[str, str]) -> tuple[str, str | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,7 +92,8 @@ class Decisions:
                 self._connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT;")
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:  # a request may still be in the middle of one
+            self._connection.close()
 
     def __enter__(self) -> Decisions:
         return self
@@ -115,6 +116,20 @@ class Decisions:
                     raise InputError(f"decisions: the token {token} belongs to another decision; send a new one")
                 return before
             return self._insert(connection, id, reviewer, action, self.labels[id], to, token, None)
+
+    def record_many(self, decisions: Iterable[tuple[str, str, str, str | None]]) -> int:
+        """Writes decisions (id, action, reviewer, to) in one transaction, and says how many: all are on disk, or none.
+
+        Raises InputError as `record`, before anything is written.
+        """
+        checked = []
+        for id, action, reviewer, to in decisions:
+            self._check(id, action, to)
+            checked.append((id, checked_reviewer(reviewer), action, self.labels[id], to, None, None))
+        with self._writing() as connection:
+            for values in checked:
+                self._insert(connection, *values)
+        return len(checked)
 
     def undo(self, reviewer: str, token: str | None = None) -> Decision | None:
         """Takes back the reviewer's last decision that is not taken back yet, and returns it; None where there is none.

@@ -9,24 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from leadline.errors import InputError
-from leadline.suspects import estimate, queue, reviewers
-from leadline.suspects.estimate import Estimate, Stopping
+from leadline.suspects import estimate, reviewers
+from leadline.suspects.drawn import Drawn, drawn
 from leadline.suspects.queue import Filter
 from leadline.suspects.reviewers import Agreement
 from leadline.web.opened import Review
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """What the review of a draw says of all examples, once enough of it is decided."""
-
-    n: int
-    decided: int
-    least: int
-    estimate: Estimate | None
-    stopping: Stopping | None
-    note: str  # why there is no estimate yet
 
 
 @dataclass(frozen=True)
@@ -63,27 +50,12 @@ def numbers(review: Review, asked: Filter) -> Numbers:
         reviewers=sorted(by_name.items()),
         agreement=reviewers.agreement(current),
         draws=list(draws.select("draw", "n", "ranked_by").iter_rows()),
-        drawn=None if asked.draw is None else drawn(review, asked.draw, together),
+        drawn=None if asked.draw is None else _drawn(review, asked.draw, together),
     )
 
 
-def drawn(review: Review, draw: int, together: pl.DataFrame) -> Drawn:
-    """The estimate from a draw; skipped, undecided and tied examples are not decided yet."""
-    table = review.decisions.drawn(draw)
-    wrong = reviewers.wrong(together, table["id"].to_list())
-    decided, least = int((~np.isnan(wrong)).sum()), min(estimate.LEAST, len(wrong))
-    if decided < least:
-        return Drawn(len(wrong), decided, least, None, None, f"an estimate needs {least} decided")
-    as_drawn = queue.as_draw(table, review.draw_places(draw))
-    try:
-        found = estimate.errors(as_drawn, wrong)
-    except InputError as error:
-        return Drawn(len(wrong), decided, least, None, None, str(error))
-    try:
-        stopping = estimate.where_reviewing_stops(as_drawn, wrong, np.arange(len(review.deck)))
-    except InputError:  # ranked otherwise today: the draw holds, its ranks do not
-        stopping = None
-    return Drawn(len(wrong), decided, least, found, stopping, "")
+def _drawn(review: Review, draw: int, together: pl.DataFrame) -> Drawn:
+    return drawn(review.decisions.drawn(draw), together, review.draw_places(draw), len(review.deck))
 
 
 def new_draw(review: Review, count: int, seed: int) -> int:
