@@ -49,7 +49,12 @@ class Browser:
     def __init__(self, review: Review):
         self.review = review
         self.client = TestClient(app.application(review, TOKEN, PORT), base_url=HOME)
+        self.client.__enter__()  # one event loop for all requests
         self.page = self.get(f"/?token={TOKEN}")
+
+    def close(self) -> None:
+        self.client.__exit__()
+        self.review.decisions.close()
 
     def get(self, path: str, **query: Any) -> str:
         answer = self.client.get(path, params=query or None)
@@ -88,15 +93,23 @@ class Browser:
 
 @pytest.fixture
 def opened(run: Run):
-    made: list[Review] = []
+    made: list[Browser] = []
 
     def open_(reviewer: str = "anna", path: Path = run.path, **more: Any) -> Browser:
-        made.append(open_review(path, reviewer, **more))
-        return Browser(made[-1])
+        made.append(Browser(open_review(path, reviewer, **more)))
+        return made[-1]
 
     yield open_
-    for review in made:
-        review.decisions.close()
+    for browser in made:
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory):
+    """One review for all who are not let in."""
+    browser = Browser(open_review(minimal_run(tmp_path_factory.mktemp("door") / "run", {"text": texts()}).path, "anna"))
+    yield browser
+    browser.close()
 
 
 Opened = Callable[..., Browser]
@@ -125,19 +138,18 @@ EVERYTHING += [("POST", path) for path in ("/decide", "/undo", "/draw")]  # fmt:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERYTHING)
-def test_without_the_token_nothing_is_answered(opened: Opened, method: str, path: str) -> None:
-    browser = opened()
+def test_without_the_token_nothing_is_answered(door: Browser, method: str, path: str) -> None:
     decision = {"id": "e000", "do": "discard", "token": "t", "count": "30"}
     for cookies in ({}, {f"leadline_{PORT}": "wrong"}, {f"leadline_{PORT}": ""}):
-        stranger = TestClient(browser.client.app, base_url=HOME, cookies=cookies)
+        stranger = TestClient(door.client.app, base_url=HOME, cookies=cookies)
         answer = stranger.request(method, path, data=decision if method == "POST" else None, headers={"origin": HOME})
         assert answer.status_code == 403 and "message number" not in answer.text and "set-cookie" not in answer.headers
         assert stranger.request(method, path + ("&" if "?" in path else "?") + "token=wrong").status_code == 403
-    assert browser.log() == [] and browser.review.decisions.draws().is_empty()
+    assert door.log() == [] and door.review.decisions.draws().is_empty()
 
 
-def test_the_token_in_the_address_is_for_the_page_only_and_becomes_a_cookie(opened: Opened) -> None:
-    stranger = TestClient(opened().client.app, base_url=HOME)
+def test_the_token_in_the_address_is_for_the_page_only_and_becomes_a_cookie(door: Browser) -> None:
+    stranger = TestClient(door.client.app, base_url=HOME)
     assert stranger.get(f"/points?token={TOKEN}").status_code == 403
     assert stranger.post(f"/undo?token={TOKEN}", data={"token": "t"}, headers={"origin": HOME}).status_code == 403
     answer = stranger.get(f"/?token={TOKEN}")
@@ -150,13 +162,12 @@ def test_the_token_in_the_address_is_for_the_page_only_and_becomes_a_cookie(open
 @pytest.mark.parametrize(
     "host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1", f"127.0.0.1:{PORT + 1}", f"[::1]:{PORT}", ""]
 )
-def test_another_name_is_refused_token_or_not(opened: Opened, host: str) -> None:
-    browser = opened()
+def test_another_name_is_refused_token_or_not(door: Browser, host: str) -> None:
     for path in ("/", f"/?token={TOKEN}", "/points", "/static/review.js"):
-        assert browser.client.get(path, headers={"host": host}).status_code == 403
+        assert door.client.get(path, headers={"host": host}).status_code == 403
     fields = {"id": "e000", "do": "discard", "token": "t"}
-    answer = browser.client.post("/decide", data=fields, headers={"host": host, "origin": f"http://{host}"})
-    assert answer.status_code == 403 and browser.log() == []
+    answer = door.client.post("/decide", data=fields, headers={"host": host, "origin": f"http://{host}"})
+    assert answer.status_code == 403 and door.log() == []
 
 
 @pytest.mark.parametrize(
@@ -170,38 +181,35 @@ def test_another_name_is_refused_token_or_not(opened: Opened, host: str) -> None
         f"http://localhost:{PORT}",
     ],
 )
-def test_another_origin_changes_nothing(opened: Opened, origin: str | None) -> None:
-    browser = opened()
+def test_another_origin_changes_nothing(door: Browser, origin: str | None) -> None:
     headers = {} if origin is None else {"origin": origin}
     for path in ("/decide", "/undo", "/draw"):
         fields = {"id": "e000", "do": "discard", "token": "t", "count": "30"}
-        assert browser.client.post(path, data=fields, headers=headers).status_code == 403
-    assert browser.log() == [] and browser.review.decisions.draws().is_empty()
+        assert door.client.post(path, data=fields, headers=headers).status_code == 403
+    assert door.log() == [] and door.review.decisions.draws().is_empty()
 
 
-def test_long_requests_are_refused(opened: Opened) -> None:
-    browser = opened()
-    assert browser.post("/decide", id="e000", do="keep", token="t", query="x" * 200_000).status_code == 413
-    pieces = browser.client.post("/decide", content=iter([b"id=e000&do=keep&token=t"]), headers={"origin": HOME})
-    assert pieces.status_code == 413 and browser.log() == []
+def test_long_requests_are_refused(door: Browser) -> None:
+    assert door.post("/decide", id="e000", do="keep", token="t", query="x" * 200_000).status_code == 413
+    pieces = door.client.post("/decide", content=iter([b"id=e000&do=keep&token=t"]), headers={"origin": HOME})
+    assert pieces.status_code == 413 and door.log() == []
 
 
-def test_the_page_runs_and_loads_only_our_own_files(opened: Opened) -> None:
-    browser = opened()
+def test_the_page_runs_and_loads_only_our_own_files(door: Browser) -> None:
     for path in ("/", "/card", "/points", "/static/review.js", "/near?id=e000", "/nothing"):
-        answer = browser.client.get(path)
+        answer = door.client.get(path)
         policy = answer.headers["content-security-policy"]
         assert policy == guard.NOTHING_ELSE and "unsafe" not in policy and "default-src 'none'" in policy
         assert answer.headers["cache-control"] == "no-store"
-    page = browser.get("/")
+    page = door.get("/")
     assert re.findall(r'(?:src|href)="([^"]+)"', page) == [
         "data:,", "static/review.css", "static/htmx.min.js", "static/map.js", "static/review.js", "#card-title",
     ]  # fmt: skip
     assert not re.search(r"<style|<script(?! src)|\sstyle=|\son[a-z]+=", page)
     for name in ("review.css", "htmx.min.js", "map.js", "review.js", "htmx.LICENSE.txt"):
-        assert browser.client.get(f"/static/{name}").status_code == 200
-    assert browser.client.get("/static/../app.py").status_code == 404
-    assert browser.client.get("/static/%2e%2e/app.py").status_code == 404
+        assert door.client.get(f"/static/{name}").status_code == 200
+    assert door.client.get("/static/../app.py").status_code == 404
+    assert door.client.get("/static/%2e%2e/app.py").status_code == 404
 
 
 def test_no_other_socket_than_loopback_and_a_port_that_is_taken() -> None:
@@ -234,7 +242,8 @@ def test_the_queue_is_the_order_of_the_score_and_each_key_a_decision(opened: Ope
     assert browser.id == order[6] and "6 of 30 in this queue decided" in words(browser.page)
     browser.undo()
     assert browser.id == order[5] and "5 of 30" in words(browser.page) and "Undone" in words(browser.page)
-    assert Browser(browser.review).id == order[5]  # a fresh page goes on where it stopped
+    browser.get("/")
+    assert browser.id == order[5]  # a fresh page goes on where it stopped
 
 
 def test_the_same_request_counts_once_and_another_button_counts_anew(opened: Opened) -> None:
@@ -261,7 +270,10 @@ def test_skipped_cards_come_again_at_the_end(opened: Opened) -> None:
     browser.decide("keep")
     assert "Everything in this queue is decided" in browser.page and "leadline clean" in browser.page
     browser.undo()
-    assert browser.id == order[0]
+    assert browser.id == order[0] and '<p class="told">Undone: keep.' in browser.page
+    for _ in range(31):
+        browser.undo()
+    assert '<p class="told">There is nothing to undo.' in browser.page and "0 of 30" in words(browser.page)
 
 
 @pytest.mark.parametrize(
@@ -288,7 +300,7 @@ def test_looking_around_decides_nothing(opened: Opened) -> None:
     assert browser.id == order[1]
     browser.get("/card", id=order[1], move="previous")
     browser.get("/card", id=order[0], move="previous")
-    assert browser.id == order[0] and "first of the queue" in browser.page
+    assert browser.id == order[0] and '<p class="told">This is the first of the queue.' in browser.page
     browser.decide("discard")
     browser.get("/card", id=order[1], move="previous")  # what was decided can be looked at, and decided anew
     assert browser.id == order[0] and "You decided: discard" in words(browser.page)
@@ -304,6 +316,8 @@ def test_filters_choose_the_queue_and_stay_with_it(opened: Opened) -> None:
     answer = browser.client.get("/card", params={"label": "spam", "search": "RAIN", "low": ""})
     assert answer.headers["hx-replace-url"] == "/?label=spam&search=RAIN"
     browser.page = answer.text
+    nothing = browser.client.get("/card", params={"state": "decided"}).text
+    assert "Nothing in this queue is decided yet" in nothing and "leadline clean" not in nothing
     rainy = [name for name in spam if int(name[1:]) % 2]
     assert browser.id == rainy[0] and browser.field("query") == "label=spam&search=RAIN"
     browser.decide("keep")
@@ -320,12 +334,21 @@ def test_filters_choose_the_queue_and_stay_with_it(opened: Opened) -> None:
 
 def test_the_order_of_suspects_csv_is_the_queue_unless_a_score_is_named(opened: Opened, run: Run) -> None:
     listed = pl.DataFrame(
-        {"id": ["e007", "e003"], "suggested": ["spam", None], "probability": [0.5, None], "reason": ["because", ""]}
+        {
+            "id": ["e007", "e003"],
+            "score": [0.75, -2.5],
+            "suggested": ["spam", None],
+            "probability": [0.5, None],
+            "reason": ["because", ""],
+        }
     )
     listed.write_csv(run.path / "suspects.csv")
     browser = opened()
     assert browser.review.deck.table["id"].to_list()[:2] == ["e007", "e003"] and len(browser.review.deck) == 30
     assert "because" in browser.page and browser.review.deck.ranked_by == "suspects.csv"
+    assert "score 0.750" in words(browser.page) and 'placeholder="−2.500"' in browser.page
+    browser.get("/card", high="9")  # what the file does not list has no score of the file's kind
+    assert "0 of 2 in this queue" in words(browser.page)
     anew = opened(score="confidence")
     assert anew.review.deck.table["id"][0] == "e000" and anew.review.deck.ranked_by == "confidence"
     with pytest.raises(InputError, match="Did you mean `confidence`"):
@@ -413,8 +436,12 @@ def test_hostile_texts_ids_and_classes_are_shown_as_text(opened: Opened, tmp_pat
 
 def test_a_pair_is_labelled_by_its_columns(opened: Opened, tmp_path: Path) -> None:
     pair = minimal_run(tmp_path / "pair", {"premise": texts(), "hypothesis": texts()[::-1]})
-    page = opened(path=pair.path).page
+    browser = opened(path=pair.path)
+    page = browser.page
     assert page.count('class="text" dir="auto"') == 2 and "premise</h3>" in page and "hypothesis</h3>" in page
+    texts_of = dict(zip(pair.train.ids, zip(texts(), texts()[::-1], strict=True), strict=True))
+    near = words(browser.get("/near", id="e000"))
+    assert sum(f"{one} | {two} distance" in near for one, two in texts_of.values()) == 10  # both sentences of each
 
 
 def test_the_card_shows_probabilities_curve_and_duplicates(opened: Opened, tmp_path: Path) -> None:
@@ -520,7 +547,7 @@ def test_points_of_the_map(opened: Opened) -> None:
     browser = opened()
     found = browser.client.get("/points").json()
     assert set(found) == {"x", "y", "region", "axes", "n"} and found["n"] == 30 == len(found["x"])
-    assert sorted(found["y"]) == sorted(browser.review.deck.table["y"].round(4).to_list())
+    assert sorted(found["y"]) == sorted(browser.review.deck.table["y"].round_sig_figs(5).to_list())
     assert found["axes"] == ["variability", "confidence"]
 
 

@@ -23,7 +23,7 @@ pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 from leadline.suspects.decisions import Decisions
 from leadline.web import serve
 from leadline.web.app import application
-from leadline.web.opened import open_review
+from leadline.web.opened import Review, open_review
 
 BROWSER = next((p for name in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(name))), None)
 TOKEN = "a-token-for-the-tests"
@@ -54,17 +54,16 @@ class Server:
         )
         assert self.process.stdout is not None and self.process.stderr is not None
         line = self.process.stdout.readline()
-        assert line.startswith("open     http://127.0.0.1:"), self.process.stderr.read()
+        if not line.startswith("open     http://127.0.0.1:"):
+            self.process.kill()
+            raise AssertionError(line + self.process.communicate()[1])
         self.address = line.split()[1]
         self.port = int(self.address.split(":")[2].split("/")[0])
 
     def end(self, how: int) -> int:
         self.process.send_signal(how)
-        for stream in (self.process.stdout, self.process.stderr):
-            assert stream is not None
-            stream.read()
-            stream.close()
-        return self.process.wait()
+        self.process.communicate(timeout=60)
+        return self.process.returncode
 
 
 @pytest.fixture
@@ -81,40 +80,60 @@ def served() -> Iterator[Any]:
             server.end(signal.SIGKILL)
 
 
+class Desk:
+    """The same server in a thread of this process, for all tests here in which nobody is killed."""
+
+    def __init__(self) -> None:
+        self.listening = serve.bind(0)
+        self.port = self.listening.getsockname()[1]
+        self.app: Any = None  # of the review that lies open
+        self.server = serve.server(self)  # type: ignore[arg-type]
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listening]}, daemon=True)
+        self.thread.start()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(timeout=60)
+        assert not self.thread.is_alive(), "the server does not end"
+        self.listening.close()
+
+
+@pytest.fixture(scope="module")
+def desk(chromium: Any) -> Iterator[Desk]:
+    """Ends before the browser does; every page is closed by then."""
+    made = Desk()
+    yield made
+    made.end()
+
+
 @pytest.fixture
-def inside() -> Iterator[Any]:
-    """The same server in a thread of this process: no other is needed where nobody is killed."""
-    ends: list[Callable[[], None]] = []
+def inside(desk: Desk) -> Iterator[Callable[..., str]]:
+    """Opens a run for review; the address of the page."""
+    reviews: list[Review] = []
 
-    def start(run: Path) -> str:
-        listening, review = serve.bind(0), open_review(run, "anna")
-        port = listening.getsockname()[1]
-        answering = serve.server(application(review, TOKEN, port))
-        thread = threading.Thread(target=answering.run, kwargs={"sockets": [listening]})
-        thread.start()
-
-        def end() -> None:
-            answering.should_exit = True
-            thread.join()
-            listening.close()
-            review.decisions.close()
-
-        ends.append(end)
-        return f"http://127.0.0.1:{port}/?token={TOKEN}"
+    def start(run: Path, **more: Any) -> str:
+        reviews.append(open_review(run, "anna", **more))
+        desk.app = application(reviews[-1], TOKEN, desk.port)
+        return f"http://127.0.0.1:{desk.port}/?token={TOKEN}"
 
     yield start
-    for end in ends:
-        end()
+    for review in reviews:
+        review.decisions.close()
 
 
 @pytest.fixture
-def tab(chromium: Any) -> Iterator[Any]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+def tab(chromium: Any, inside: Any) -> Iterator[Any]:
+    """A page of a browser that knows nobody; closed before the review is."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
     page.problems = []
     page.on("console", lambda message: page.problems.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     yield page
-    page.close()
+    context.close()
 
 
 def press(page: Any, key: str) -> None:
@@ -241,9 +260,35 @@ def test_a_box_on_the_map_is_a_queue(tab: Any, inside: Any, run: Path) -> None:
         page.text_content("#numbers").split()
     )
     assert page.get_attribute("#card", "data-id") == table["id"][0]
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    press(page, "d")  # the box stays
+    assert [url.rsplit("/", 1)[1] for url in asked] == ["decide", "near?id=" + table["id"][1]] and "x0=" in page.url
     page.click("#clear")
     page.wait_for_function("() => !location.search.includes('x0=')")
+    del asked[:]
+    page.click("#map", position={"x": 100, "y": 100})  # no box, and none before: nothing to ask for
+    press(page, "ArrowRight")
+    assert [url.rsplit("/", 1)[1].split("?")[0] for url in asked] == ["card", "near"]
     assert page.problems == []
+
+
+def test_two_pages_of_one_queue(tab: Any, inside: Any, run: Path) -> None:
+    address = inside(run)
+    first, second = tab, tab.context.new_page()
+    for page in (first, second):
+        page.goto(address)
+    press(first, "d")
+    press(second, "k")  # of the card that the first one has decided by now: the later word holds, both are kept
+    assert log(run).select("id", "action").rows() == [("e000", "discard"), ("e000", "keep")]
+    here = [page.get_attribute("#card", "data-id") for page in (first, second)]
+    assert here[0] == here[1] == order_of(run)["id"][1] and "1 of 60" in " ".join(
+        second.text_content("#numbers").split()
+    )
+    second.keyboard.press("u")
+    second.wait_for_function("() => document.querySelector('#card').dataset.id === 'e000'")
+    assert "You decided: discard" in second.text_content("#card") and "Undone: keep." in second.text_content(".told")
+    assert tab.problems == []
 
 
 def test_many_classes_by_keyboard(tab: Any, inside: Any, tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class Pages:
         choices = {
             "labels": self.review.classes or (),
             "regions": [name for name in CATEGORIES if (deck.table["region"] == name).any()],
+            "scores": self.review.score_range,
         }
         return self._fill("page.html", asked, place, choices=choices, how_many=min(HOW_MANY, len(deck)))
 

@@ -27,7 +27,6 @@ class Neighbour:
     label: str
     text: str
     distance: float | None  # cosine
-    exact: bool = False  # the same text
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,16 @@ class Near:
             Neighbour(id, label, self._excerpt(id), float(distance))
             for id, label, distance in zip(told.ids, told.labels, told.distances, strict=True)
         ]
-        same = [
-            Neighbour(other.id, other.label, self._excerpt(other.id), None, other.exact) for other in told.duplicates
-        ]
+        same = [Neighbour(other.id, other.label, self._excerpt(other.id), None) for other in told.duplicates]
         return Beside(near, same, told.label)
 
     def _excerpt(self, id: str) -> str:
         row = int(self.review.deck.table["row"][self.review.place(id)])
-        texts = [str(self.review.deck.texts[name][row] or "")[:EXCERPT] for name in self.review.deck.texts.columns]
-        line = " ".join(visible(" | ".join(texts)).split())
-        return line if len(line) < EXCERPT else line[: EXCERPT - 1] + "…"
+        texts = self.review.deck.texts
+        return " | ".join(_excerpt(texts[name][row] or "", EXCERPT // texts.width) for name in texts.columns)
+
+
+def _excerpt(text: str, n: int) -> str:
+    """The beginning of a text on one line of `n` characters."""
+    line = " ".join(visible(text[: 2 * n]).split())
+    return line if len(line) <= n and len(text) <= 2 * n else line[: n - 1] + "…"

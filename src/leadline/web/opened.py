@@ -48,6 +48,12 @@ class Review:
     def classes(self) -> tuple[str, ...]:
         return self.examples.classes
 
+    @property
+    def score_range(self) -> tuple[float, float] | None:
+        """The lowest and the highest score; None where there is none."""
+        score = self.deck.table["score"].drop_nulls().drop_nans()
+        return None if score.is_empty() else (score.min(), score.max())  # type: ignore[return-value]
+
     def place(self, id: str) -> int:
         """The place of an example in the queue. Raises InputError where the split has none of this id."""
         if id not in self._place:
@@ -125,7 +131,8 @@ def _train_deck(run: Run, score: str | None) -> tuple[Deck, tuple[str, str]]:
     ranked = _listed(listed) if from_file else None
     if ranked is None or ranked.height < len(run.train):
         all_ranked = suspects.rank(run.signals, columns, by)
-        ranked = all_ranked if ranked is None else pl.concat([ranked, all_ranked], how="diagonal_relaxed")
+        # the rest follows by `by`, without its score: it may be another one than that of the file
+        ranked = all_ranked if ranked is None else pl.concat([ranked, all_ranked.drop("score")], how="diagonal_relaxed")
     x, y, axes = _on_map(columns, len(run.train))
     examples = scored.table.select("id", "label", "region").with_columns(x.alias("x"), y.alias("y"))
     return queue.deal(examples, ranked, _texts(run.train), "suspects.csv" if from_file else by), axes
@@ -175,6 +182,6 @@ def points(review: Review) -> dict[str, Any]:
     """The small map: x, y (m,), region and id of at most a few thousand points, and the words of its axes."""
     places = queue.sample(review.deck)
     table = review.deck.table[places]
-    x, y = (table[name].to_numpy().astype(np.float64).round(4).tolist() for name in ("x", "y"))
+    x, y = (table[name].round_sig_figs(5).to_list() for name in ("x", "y"))
     shown = {"x": x, "y": y, "region": table["region"].fill_null("none").to_list()}
     return {**shown, "axes": review.axes, "n": int(review.deck.on_map.sum())}

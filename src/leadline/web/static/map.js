@@ -6,6 +6,7 @@
   if (!canvas) return;
   const pen = canvas.getContext("2d");
   const EDGE = { left: 46, right: 8, top: 8, bottom: 46 };
+  const CORNERS = ["x0", "x1", "y0", "y1"];
   let data = null, frame = null, brush = null;
 
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
@@ -47,14 +48,22 @@
   function axes() {
     pen.strokeStyle = style("line"); pen.fillStyle = style("soft"); pen.lineWidth = 1.5;
     pen.strokeRect(EDGE.left, EDGE.top, wide(), high());
-    pen.textAlign = "center";
-    pen.fillText(data.axes[0] + " →", EDGE.left + wide() / 2, canvas.height - 11);
-    pen.save(); pen.translate(30, EDGE.top + high() / 2); pen.rotate(-Math.PI / 2);
-    pen.fillText(data.axes[1] + " →", 0, 0); pen.restore();
+    along(data.axes[0], frame.x0, frame.x1, EDGE.left, canvas.height - 11, wide());
+    pen.save(); pen.translate(30, EDGE.top + high()); pen.rotate(-Math.PI / 2);
+    along(data.axes[1], frame.y0, frame.y1, 0, 0, high());
+    pen.restore();
+  }
+
+  function along(name, low, highest, left, line, length) { // the name of an axis between its ends
+    const short = (value) => String(Number(value.toPrecision(2))).replace("-", "−");
+    for (const [words, place, align] of [[short(low), 0, "left"], [name + " →", 0.5, "center"], [short(highest), 1, "right"]]) {
+      pen.textAlign = align;
+      pen.fillText(words, left + place * length, line);
+    }
   }
 
   function chosen() { // the box of the filters, or the one that is being drawn
-    const corners = brush ?? ["x0", "x1", "y0", "y1"].map((name) => field(name)?.value).map((v) => (v ? Number(v) : NaN));
+    const corners = brush ?? CORNERS.map((name) => field(name)?.value).map((v) => (v ? Number(v) : NaN));
     const [x0, x1, y0, y1] = Array.isArray(corners) ? corners : [];
     if ([x0, x1, y0, y1].some((v) => !Number.isFinite(v))) return;
     pen.strokeStyle = style("ink"); pen.lineWidth = 2.5; pen.setLineDash([8, 5]);
@@ -94,8 +103,9 @@
   canvas.addEventListener("pointerup", () => {
     const values = brush ?? ["", "", "", ""]; // a click without a box takes the box away
     start = brush = null;
-    ["x0", "x1", "y0", "y1"].forEach((name, i) => { field(name).value = values[i] === "" ? "" : Number(values[i]).toFixed(4); });
-    document.getElementById("filters").requestSubmit();
+    const before = CORNERS.map((name) => field(name).value).join();
+    CORNERS.forEach((name, i) => { field(name).value = values[i] === "" ? "" : Number(values[i].toPrecision(6)); });
+    if (CORNERS.map((name) => field(name).value).join() !== before) document.getElementById("filters").requestSubmit();
     draw();
   });
   canvas.addEventListener("pointercancel", () => { start = brush = null; draw(); });

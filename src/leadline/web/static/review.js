@@ -58,7 +58,7 @@ find("#filters").addEventListener("submit", () => clearTimeout(changed));
 function clearFilters() {
   const form = find("#filters");
   for (const field of form.querySelectorAll("input")) field.value = "";
-  for (const field of form.querySelectorAll("select")) if (field.name !== "draw") field.selectedIndex = field.name === "state" ? 3 : 0;
+  for (const field of form.querySelectorAll("select")) if (field.name !== "draw") field.selectedIndex = 0;
   form.requestSubmit();
 }
 
@@ -68,7 +68,7 @@ const trouble = (words) => { find("#trouble").textContent = words; find("#troubl
 const forCard = (event) => event.detail.target?.id === "card";
 document.addEventListener("htmx:beforeRequest", (event) => { if (forCard(event)) busy = true; });
 document.addEventListener("htmx:afterRequest", (event) => { if (forCard(event)) busy = false; });
-document.addEventListener("htmx:sendError", () =>
+for (const failure of ["htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, () =>
   trouble("The server does not answer, so this may not be saved. Is `leadline review` still running? The same key again tries again; nothing counts twice."));
 document.addEventListener("htmx:responseError", (event) => trouble("Not done: " + event.detail.xhr.responseText));
 document.addEventListener("htmx:afterSwap", (event) => {
