@@ -48,15 +48,16 @@
   function axes() {
     pen.strokeStyle = style("line"); pen.fillStyle = style("soft"); pen.lineWidth = 1.5;
     pen.strokeRect(EDGE.left, EDGE.top, wide(), high());
-    along(data.axes[0], frame.x0, frame.x1, EDGE.left, canvas.height - 11, wide());
+    along(data.axes[0], data.x, EDGE.left, canvas.height - 11, wide());
     pen.save(); pen.translate(30, EDGE.top + high()); pen.rotate(-Math.PI / 2);
-    along(data.axes[1], frame.y0, frame.y1, 0, 0, high());
+    along(data.axes[1], data.y, 0, 0, high());
     pen.restore();
   }
 
-  function along(name, low, highest, left, line, length) { // the name of an axis between its ends
+  function along(name, values, left, line, length) { // the name of an axis between the least and the greatest value
     const short = (value) => String(Number(value.toPrecision(2))).replace("-", "−");
-    for (const [words, place, align] of [[short(low), 0, "left"], [name + " →", 0.5, "center"], [short(highest), 1, "right"]]) {
+    const ends = [[short(Math.min(...values)), 0, "left"], [short(Math.max(...values)), 1, "right"]];
+    for (const [words, place, align] of [...ends, [name + " →", 0.5, "center"]]) {
       pen.textAlign = align;
       pen.fillText(words, left + place * length, line);
     }
