@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import leadline
-import leadline.signals
 from conftest import write_tiny
-from leadline import audit
+from leadline import audit, scores, suspects
 from leadline.audit.folds import folds
 from leadline.audit.forgetting import forgotten_at
 from leadline.audit.usable import bits
 from leadline.data.corruption import THRESHOLD, threshold_samples
+from leadline.data.examples import Examples, with_hashes
 from leadline.errors import InputError
+from leadline.learn.outcome import Outcome
+from leadline.learn.recorder import Recorder
+from leadline.runs import Run
+from leadline.signals import softmax
 
 N = 120
-train = leadline.train
+train, opened = leadline.train, leadline.open  # `leadline` is the command in some tests
 
 
 @given(st.integers(10, 120), st.integers(2, 5), st.integers(1, 4), st.integers(0, 10_000), st.booleans())
@@ -74,8 +84,8 @@ def test_folds_answer_for_what_they_have_not_seen(run):
     found = audit.out_of_sample(run, 2)
     assert found.shape == (N, len(run.classes)) and np.isfinite(found).all()
     assert found.sum(axis=1) == pytest.approx(np.ones(N), abs=1e-5)
-    fold = folds(run.signals.gold, 2)
-    first = leadline.open(run.path / "audit" / "folds-2" / "fold0-s0")
+    fold = folds(run.signals.gold, 2, audit.together(run))
+    first = opened(run.path / "audit" / "folds-2" / "fold0-s0")
     trained = first.predictions("train")["id"].to_list()
     assert trained == run.train.ids
     own = first.predictions("train").select([f"prob_{c}" for c in run.classes]).to_numpy()
@@ -91,7 +101,7 @@ def test_planted_errors_rank_high(run):
     gold = run.signals.gold
     assert (found.signals.gold[found.rows] != gold[found.rows]).all()
     assert (found.signals.gold[~found.wrong] == gold[~found.wrong]).all()
-    doubt = -leadline.scores.aum(found.signals)
+    doubt = -scores.aum(found.signals)
     assert doubt[found.wrong].mean() > doubt[~found.wrong].mean()
 
 
@@ -99,11 +109,11 @@ def test_planted_errors_rank_high(run):
 def test_threshold_and_null(run):
     found = audit.threshold_samples(run)
     assert found.aum.shape == (N,) and np.isfinite(found.aum).all() and len(found.cutoffs) == 2
-    part = leadline.open(run.path / "audit" / "threshold-seed0" / "part0-s0")
+    part = opened(run.path / "audit" / "threshold-seed0" / "part0-s0")
     assert (part.train.table["_label"] == THRESHOLD).sum() == N // (len(run.classes) + 1)
     probabilities = np.full((N, len(run.classes)), 1 / len(run.classes))
     information = audit.pvi(run, probabilities)
-    null = leadline.open(run.path / "audit" / "null" / "null-s0").predictions("train")
+    null = opened(run.path / "audit" / "null" / "null-s0").predictions("train")
     assert information == pytest.approx(np.log2(1 / len(run.classes)) - np.log2(null["gold_probability"].to_numpy()))
 
 
@@ -119,29 +129,32 @@ def test_second_split(run):
 
 def test_an_audit_ranks_as_its_evidence_says(run):
     by_score = audit.audit(run, audit.Wanted(score="confidence"))
-    order = np.argsort(leadline.scores.confidence(run.signals), kind="stable")
+    order = np.argsort(scores.confidence(run.signals), kind="stable")
     assert by_score.suspects["id"].to_list() == [run.train.ids[i] for i in order]
     early = audit.audit(run, audit.Wanted(probabilities="prequential", quality="normalized_margin"))
     first = run.signals.epoch(1)
-    q = leadline.signals.softmax(np.asarray(first.logits, dtype=np.float64))
+    q = softmax(np.asarray(first.logits, dtype=np.float64))
     gold = q[np.arange(N), run.signals.gold]
     doubt = q.max(axis=1) - gold + (gold == q.max(axis=1)) * (np.sort(q, axis=1)[:, -2] - q.max(axis=1))
     order = np.argsort(-doubt, kind="stable")
     assert early.suspects["id"].to_list() == [run.train.ids[i] for i in order]
     assert early.suspects["suggested"].to_list()[0] != early.suspects["label"].to_list()[0]
+    assert early.suspects["score"][0] == pytest.approx((1 + doubt.max()) / 2)
     flagged = audit.audit(run, audit.Wanted(probabilities="run", filter="predicted_neq_given"))
-    mean = leadline.scores.mean_probability(run.signals)
+    mean = scores.mean_probability(run.signals)
     assert set(flagged.suspects["id"]) == {run.train.ids[i] for i in np.flatnonzero(mean.argmax(1) != run.signals.gold)}
 
 
-def test_what_planted_errors_teach(run):
+def test_what_planted_errors_teach(run, leadline):
     asked = audit.Wanted(score="combined", calibrate=True, rate=0.1)
     found = audit.audit(run, asked)
     assert found.ranked_by == "combined" and found.suspects.height == N
     assert found.calibration.n_planted == 12 and 0 <= found.calibration.high <= N
     assert found.best["average_precision"][0] == found.best["average_precision"].max() > 12 / N
+    status, out, _ = leadline("audit", run.path, "--calibrate", "--planted", 0.1, "--top", 1)
+    assert status == 0 and "where 12 planted errors rank" in out and "if natural errors rank like planted ones" in out
     plain = audit.audit(run, audit.Wanted(calibrate=True, rate=0.1))
-    doubt = -leadline.scores.aum(found.planted.signals)
+    doubt = -scores.aum(found.planted.signals)
     top = np.argsort(-doubt, kind="stable")[:12]
     assert plain.calibration.found[11] == found.planted.wrong[top].sum()
 
@@ -161,23 +174,39 @@ def test_the_command(run, leadline, tmp_path):
         (("--score", "combined"), "add --calibrate"),
         (("--probabilities", "fold"), "Did you mean `folds`"),
         (("--split", "test"), "no `test` examples"),
+        (("--split", "validation", "--calibrate"), "out of sample"),
         (("--filter", "both"), "add --probabilities"),
+        (("--quality", "normalized_margin"), "add --probabilities"),
+        (("--quality", "standardised", "--probabilities", "run"), "choose self_confidence"),
+        (("--filter", "bot", "--probabilities", "run"), "Did you mean `both`"),
+        (("--folds", 3, "--probabilities", "run"), "--folds belongs to"),
+        (("--score", "vog"), "no score `vog`: .*leadline probe"),
+        (("--score", "entropy", "--calibrate"), "does not say which labels are doubtful"),
+        (("--calibrate", "--flips", "unifrom"), "Did you mean `uniform`"),
     ]:
         status, _, err = leadline("audit", run.path, *options)
-        assert status == 2 and says in err, err
+        assert status == 2 and re.search(says, err), err
+
+
+def recorded(to: Path, rows: pl.DataFrame, only: Sequence[str] = ()) -> Run:
+    """A recorder's run of two epochs at random; `only` these fields of an outcome, else all."""
+    recorder = Recorder(rows["id"], rows["label"], ["dry", "wet"], to, texts=rows["text"])
+    rng, n = np.random.default_rng(0), rows.height
+    for _ in range(2):
+        made = Outcome.from_logits(torch.from_numpy(rng.normal(size=(n, 2))), torch.from_numpy(recorder.targets))
+        if only:
+            blank = {"margin": torch.full((n,), torch.nan), "entropy": torch.full((n,), torch.nan), "logits": None}
+            gone = {"gold_logprob": torch.full((n,), torch.nan), "correct": torch.full((n,), -1, dtype=torch.int8)}
+            made = replace(made, **blank, **{name: x for name, x in gone.items() if name not in only})
+        recorder.log(np.arange(n), made)
+        recorder.end_epoch()
+    return opened(to)
 
 
 def test_equal_texts_share_a_fold_and_are_told(tmp_path, leadline):
     rows = pl.read_csv(write_tiny(tmp_path / "plain.csv", 40))
     copies = rows.head(6).with_columns(pl.format("c{}", "id").alias("id"), pl.lit("wet").alias("label"))
-    pl.concat([rows, copies]).write_csv(tmp_path / "train.csv")
-    document = {
-        "data": {"train": str(tmp_path / "train.csv"), "id": "id", "validation": None},
-        "model": "tiny",
-        "training": {"epochs": 1, "batch_size": 8, "max_length": 32},
-        "evaluate": {"splits": []},
-    }
-    made = train(document, name="copies", root=tmp_path)
+    made = recorded(tmp_path / "copies", pl.concat([rows, copies]))
     group = audit.together(made)
     fold = folds(made.signals.gold, 3, group)
     assert (fold[:6] == fold[40:]).all() and (group[:6] == group[40:]).all()
@@ -187,10 +216,47 @@ def test_equal_texts_share_a_fold_and_are_told(tmp_path, leadline):
     assert status == 0 and dry <= conflicting and {f"c{name}" for name in dry} <= conflicting
 
 
+def test_a_record_is_audited_by_what_it_has(tmp_path, leadline):
+    rows = pl.read_csv(write_tiny(tmp_path / "plain.csv", 40))
+    for only, by in ((("gold_logprob", "correct"), "confidence"), (("loss",), "action_mean")):
+        made = recorded(tmp_path / by, rows, only)
+        status, out, _ = leadline("audit", made.path, "--top", 2)
+        assert status == 0 and f"40 labels ranked by {by}" in out
+        assert ("gold probability" in out) == (by == "confidence") and ("mean loss" in out) == (by == "action_mean")
+        status, _, err = leadline("audit", made.path, "--probabilities", "prequential")
+        assert status == 2 and "need logits" in err
+
+
+def test_a_regression_is_audited_by_its_losses_and_errors(tmp_path, leadline):
+    table = pl.DataFrame({"_id": ["a", "b", "c"], "_split": ["train", "train", "test"], "_label": [1.0, 2.0, 3.0]})
+    examples = with_hashes(Examples(table, "regression"))
+    examples.write(tmp_path / "examples.parquet")
+    recorder = Recorder.of(examples.split("train"), tmp_path / "signals", {"mode": "online"})
+    nan = torch.full((2,), torch.nan)
+    recorder.log(np.arange(2), Outcome(torch.tensor([0.1, 4.0]), nan, nan, nan, torch.full((2,), -1, dtype=torch.int8)))
+    recorder.end_epoch()
+    (tmp_path / "predictions").mkdir()
+    pl.DataFrame({"id": ["c"], "label": [3.0], "predicted": [5.0]}).write_parquet(tmp_path / "predictions/test.parquet")
+    status, out, _ = leadline("audit", tmp_path, "--json")
+    told = json.loads(out)
+    assert status == 0 and told["ranked_by"] == "action_mean" and [s["id"] for s in told["suspects"]] == ["b", "a"]
+    found = audit.audit(opened(tmp_path), audit.Wanted(split="test")).suspects
+    assert found.columns == list(suspects.ranking.SCHEMA) and found.row(0)[:5] == ("c", "3.0", None, None, 2.0)
+    for options in (("--calibrate",), ("--threshold",), ("--folds", 2)):
+        status, _, err = leadline("audit", tmp_path, *options)
+        assert status == 2 and "a regression" in err
+
+
+def test_a_class_that_one_fold_would_hold_is_refused(run, monkeypatch):
+    monkeypatch.setattr(sys.modules["leadline.audit.folds"], "together", lambda made: made.signals.gold)
+    with pytest.raises(InputError, match="rows of class `dry` are of one group.*prequential"):
+        audit.out_of_sample(run, 3)
+
+
 def test_an_import_is_audited_by_its_own_signals(run, tmp_path):
     for name in ("examples.parquet", "signals"):
         (tmp_path / name).symlink_to(run.path / name)
-    bare = leadline.open(tmp_path)
+    bare = opened(tmp_path)
     assert audit.audit(bare).suspects["id"].to_list() == audit.audit(run).suspects["id"].to_list()
     with pytest.raises(InputError, match="no recipe and model to train again"):
         audit.audit(bare, audit.Wanted(probabilities="folds"))

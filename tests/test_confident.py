@@ -74,8 +74,7 @@ def test_label_quality_of_the_worked_example():
 def test_filters_on_the_worked_example(name: str):
     got = confident.issues(Q, Y, filter_by=name)
     assert np.flatnonzero(got.flagged).tolist() == ([2, 5, 8] if name == "predicted_neq_given" else [2, 8])
-    assert got.order.tolist() == ([2, 8, 5] if name == "predicted_neq_given" else [2, 8])  # 0.25, 0.25, 0.425
-    assert got.doubt[2] == pytest.approx(0.75) and np.isnan(got.doubt[0]) and got.left_out == 0
+    assert got.left_out == 0
 
 
 # cleanlab
@@ -113,9 +112,12 @@ def test_rows_without_probabilities_change_nothing(q: np.ndarray, y: np.ndarray,
     more_q, more_y = np.insert(q, gaps, np.nan, axis=0), np.insert(y, gaps, 0)
     more = confident.issues(more_q, more_y, filter_by=name)
     there = ~np.isnan(more_q[:, 0])
-    assert more.left_out == 5 and not more.flagged[~there].any() and np.isnan(more.quality[~there]).all()
+    assert more.left_out == 5 and not more.flagged[~there].any()
     assert (more.flagged[there] == theirs).all()
-    assert (np.diff(more.quality[more.order]) >= 0).all() and len(more.order) == theirs.sum()
+    quality = confident.label_quality(more_q, more_y)
+    assert np.isnan(quality[~there]).all()
+    np.testing.assert_array_equal(quality[there], confident.self_confidence(q, y))
+    assert confident.expected_errors(more_q, more_y) == confident.expected_errors(q, y)
 
 
 def test_a_certain_label_has_the_highest_quality_and_a_certainly_wrong_one_the_lowest():
@@ -134,7 +136,6 @@ def test_a_certain_label_has_the_highest_quality_and_a_certainly_wrong_one_the_l
     ("q", "y", "options", "says"),
     [
         (Q, Y, {"filter_by": "prune_by_clas"}, "Did you mean `prune_by_class`"),
-        (Q, Y, {"quality": "margin"}, "no label quality `margin`"),
         (Q, Y[:3], {}, r"\(10, 3\) and \(3,\)"),
         (Q[:, :1], Y, {}, r"\(10, 1\)"),
         (Q, Y + 1, {}, "labels lie in 1 to 3, and there are 3 classes"),
@@ -145,6 +146,11 @@ def test_a_certain_label_has_the_highest_quality_and_a_certainly_wrong_one_the_l
 def test_impossible_arrays(q: np.ndarray, y: np.ndarray, options: dict[str, str], says: str):
     with pytest.raises(InputError, match=says):
         confident.issues(q, y, **options)
+
+
+def test_an_unknown_quality_names_the_known():
+    with pytest.raises(InputError, match="no label quality `margin`"):
+        confident.label_quality(Q, Y, "margin")
 
 
 def test_without_cleanlab_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

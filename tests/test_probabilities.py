@@ -9,7 +9,7 @@ from scipy import stats
 from leadline.errors import InputError
 from leadline.signals import Period, Signals, complete, outcome, softmax
 from leadline.suspects import probabilities
-from leadline.suspects.probabilities import INFORMED, from_folds, informed, own, prequential
+from leadline.suspects.probabilities import INFORMED, informed, own, prequential
 
 
 def signals(logits: np.ndarray, gold: np.ndarray, trained=None, recorded=None, step=None, modes=None) -> Signals:
@@ -36,8 +36,7 @@ P = softmax(LOGITS.astype(np.float32))
 
 def test_all_of_the_first_epoch_is_prequential_and_nothing_later():
     got = prequential(signals(LOGITS, GOLD))
-    np.testing.assert_allclose(got.values, P[0], atol=1e-12)
-    assert got.missing == 0 and not got.in_sample and got.source == "prequential"
+    np.testing.assert_allclose(got, P[0], atol=1e-12)
 
 
 def test_the_latest_outcome_from_before_the_first_training_is_taken():
@@ -46,14 +45,14 @@ def test_the_latest_outcome_from_before_the_first_training_is_taken():
     got = prequential(signals(LOGITS, GOLD, np.array(trained, dtype=bool), np.array(recorded, dtype=bool)))
     # row 0: trained in epoch 1. Row 1: first trained in 2, whose outcome is later. Row 2: first trained in 3.
     # Row 3: trained in 1 without an outcome, so later ones are in sample. Row 4: never seen.
-    np.testing.assert_allclose(got.values[:3], [P[0, 0], P[1, 1], P[2, 2]], atol=1e-12)
-    assert np.isnan(got.values[3:]).all() and got.missing == 2
+    np.testing.assert_allclose(got[:3], [P[0, 0], P[1, 1], P[2, 2]], atol=1e-12)
+    assert np.isnan(got[3:]).all()
 
 
 def test_snapshots_are_not_prequential_but_an_online_epoch_before_training_is():
     never = np.zeros((3, 5), dtype=bool)
     got = prequential(signals(LOGITS, GOLD, never, modes=["snapshot", "online", "snapshot"]))
-    np.testing.assert_allclose(got.values, P[1], atol=1e-12)
+    np.testing.assert_allclose(got, P[1], atol=1e-12)
     for modes, says in ((["snapshot"] * 3, "snapshot"), (["imported"] * 3, "imported")):
         with pytest.raises(InputError, match=f"recorded: {says}.*record.mode: online"):
             prequential(signals(LOGITS, GOLD, modes=modes))
@@ -61,8 +60,7 @@ def test_snapshots_are_not_prequential_but_an_online_epoch_before_training_is():
 
 def test_the_runs_own_probabilities_are_the_mean_over_epochs_and_in_sample():
     got = own(signals(LOGITS, GOLD))
-    np.testing.assert_allclose(got.values, P.mean(axis=0), atol=1e-12)
-    assert got.in_sample and got.missing == 0
+    np.testing.assert_allclose(got, P.mean(axis=0), atol=1e-12)
 
 
 def test_without_logits_a_sentence():
@@ -74,28 +72,6 @@ def test_without_logits_a_sentence():
         with pytest.raises(InputError, match="need logits"):
             function(run)
     np.testing.assert_allclose(informed(run, "raw"), -bare.columns["margin"])  # needs none
-
-
-def test_folds_are_put_together_by_row():
-    q = P[0]
-    got = from_folds(6, [([4, 0], q[[4, 0]]), (np.array([2, 1]), q[[2, 1]])])
-    np.testing.assert_allclose(got.values[[0, 1, 2, 4]], q[[0, 1, 2, 4]])
-    assert got.missing == 2 and not got.in_sample and got.source == "folds"
-
-
-@pytest.mark.parametrize(
-    ("folds", "says"),
-    [
-        ([], "no folds"),
-        ([([0, 1], P[0][:2]), ([1], P[0][:1])], "row 1 is held out twice"),
-        ([([0, 9], P[0][:2])], "names row 9 of 6"),
-        ([([0], P[0][:1]), ([1], P[0][:1, :2])], r"fold 2: .* shape \(1, 3\)"),
-        ([([0], 2 * P[0][:1])], "sum to 1"),
-    ],
-)
-def test_folds_that_do_not_fit(folds, says: str):
-    with pytest.raises(InputError, match=says):
-        from_folds(6, folds)
 
 
 # Early outcomes

@@ -101,8 +101,9 @@ def test_a_regression_is_ranked_by_its_loss() -> None:
     table = suspects.rank(signals, columns, by="action_mean")
     assert table["id"].to_list() == ["b", "a"] and table["label"].to_list() == ["2.0", "1.5"]
     assert table["reason"][0] == "mean loss 3 in 2 epochs" and table["suggested"].null_count() == 2
+    assert suspects.usual(columns) == "action_mean" and suspects.rank(signals, columns).equals(table)
     with pytest.raises(InputError, match="no score `aum`; rank by one of action"):
-        suspects.rank(signals, columns)
+        suspects.rank(signals, columns, "aum")
 
 
 def test_a_score_that_knows_nothing_of_labels_is_refused(signals: Signals) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from leadline import runs
 from leadline.audit.copy import FOLDER, recipe_of, same_rows, swept
+from leadline.audit.together import together
 from leadline.errors import InputError
 from leadline.launch import Tell
 from leadline.runs import Run
@@ -56,18 +57,22 @@ def _dealt(have: np.ndarray, count: int, total: np.ndarray) -> np.ndarray:
     return places
 
 
-def out_of_sample(
-    run: Run, k: int = 5, groups: np.ndarray | None = None, seed: int = 0, jobs: int = 1, tell: Tell = silent
-) -> np.ndarray:
-    """(N, K) probabilities of each training example by a model that was not trained on its fold."""
+def out_of_sample(run: Run, k: int = 5, seed: int = 0, jobs: int = 1, tell: Tell = silent) -> np.ndarray:
+    """(N, K) probabilities of each training example by a model that was trained neither on it nor on its like.
+
+    The k folds keep what belongs `together`. Raises InputError where one fold would then hold all rows of a class.
+    """
     if not run.classes:
         raise InputError(f"{run.path}: a regression has no class probabilities")
-    name = f"folds-{k}" + (f"-seed{seed}" if seed else "") + ("-grouped" if groups is not None else "")
+    recipe = recipe_of(run, record=None)  # first: it refuses what cannot be trained again
+    name = f"folds-{k}" + (f"-seed{seed}" if seed else "")
     fold = _assigned(run, name, k)
-    fold = folds(run.signals.gold, k, groups, seed) if fold is None else fold
+    if fold is None:
+        fold = folds(run.signals.gold, k, together(run), seed)
+        _every_class_elsewhere(run, fold)
     files = [_kept_ids(run, name, number, fold != number) for number in range(k)]
     trials = [{"name": f"fold{number}", "set": {"select.ids": str(file)}} for number, file in enumerate(files)]
-    done = swept(run, name, recipe_of(run, record=None), trials, jobs=jobs, tell=tell)
+    done = swept(run, name, recipe, trials, jobs=jobs, tell=tell)
     found = np.full((len(run.train), len(run.classes)), np.nan)
     for number, trial in enumerate(done.trials):
         own = Run(trial.path)
@@ -75,6 +80,18 @@ def out_of_sample(
         columns = own.predictions("train").select([f"prob_{name}" for name in run.classes]).to_numpy()
         found[fold == number] = columns[fold == number]
     return found
+
+
+def _every_class_elsewhere(run: Run, fold: np.ndarray) -> None:
+    """No fold holds all rows of a class that has several. Raises InputError."""
+    gold, k = run.signals.gold, int(fold.max()) + 1
+    for c, name in enumerate(run.classes):
+        held = np.bincount(fold[gold == c], minlength=k)
+        if held.sum() > 1 and held.max() == held.sum():
+            raise InputError(
+                f"{run.path}: all {held.sum()} rows of class `{name}` are of one group, or (nearly) equal texts, so no "
+                "fold can do without them; use --probabilities prequential"
+            )
 
 
 def _assigned(run: Run, name: str, k: int) -> np.ndarray | None:

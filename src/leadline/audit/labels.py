@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -14,59 +12,84 @@ from leadline import runs, suspects
 from leadline.audit.folds import out_of_sample
 from leadline.audit.planted import Planted, planted
 from leadline.audit.threshold import Threshold, threshold_samples
-from leadline.audit.together import together
 from leadline.errors import InputError, nearest
 from leadline.launch import Tell
 from leadline.runs import Run
-from leadline.scores import compute
-from leadline.suspects import combined, confident, estimate, probabilities, queue, reviewers
+from leadline.scores import SCORES
+from leadline.suspects import combined, confident, probabilities, queue, reviewers
 from leadline.suspects.decisions import Decisions
+from leadline.suspects.drawn import drawn
 from leadline.suspects.estimate import Estimate
 from leadline.suspects.planted import Calibration, best_score, calibrate, doubts
 from leadline.sweep.work import silent
 
-DEFAULT = "aum"
 COMBINED = "combined"
 SOURCES = ("prequential", "run", "folds")
+FOLDS = 5
 Say = Callable[[str], None]
+Doubt = Callable[[Run], np.ndarray]  # a run of the same data -> (N,), higher is more doubtful
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an audit is asked for; `score` and `probabilities` exclude each other."""
+    """What an audit is asked for. Raises InputError where one thing asked for leaves another without effect."""
 
-    score: str | None = None  # of the run's scores, or `combined`
+    score: str | None = None  # of the run's scores, or `combined`; None: the usual one
     probabilities: str | None = None  # prequential, run, folds
-    quality: str = "self_confidence"  # of the probabilities
+    quality: str | None = None  # of the probabilities; None: self_confidence
     filter: str | None = None  # of cleanlab: only what it flags
-    folds: int = 5
+    folds: int | None = None  # None: 5, where folds are asked for
     split: str = "train"
     calibrate: bool = False
-    rate: float = 0.05
+    rate: float = 0.05  # of the labels that calibrate flips
     flips: str = "uniform"
     threshold: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.score and self.probabilities:
-            raise InputError("audit: rank by --score or by --probabilities, not by both")
-        if self.probabilities and self.probabilities not in SOURCES:
-            raise InputError(
-                f"--probabilities {self.probabilities}: choose {', '.join(SOURCES)}."
-                f"{nearest(self.probabilities, SOURCES)}"
-            )
-        known = [*confident.QUALITY, *(probabilities.INFORMED if self.probabilities == "prequential" else ())]
-        if self.quality not in known:
-            raise InputError(f"--quality {self.quality}: choose {', '.join(known)}.{nearest(self.quality, known)}")
-        if self.score == COMBINED and not self.calibrate:
-            raise InputError("--score combined is learned from planted errors: add --calibrate")
-        if self.filter and not self.probabilities and self.split == "train":
-            raise InputError("--filter judges probabilities: add --probabilities prequential, run or folds")
-        if self.split != "train" and (self.score or self.probabilities or self.calibrate or self.threshold):
+        held_out = self.split != "train"
+        if held_out and (self.score or self.source or self.calibrate or self.threshold):
             raise InputError(
                 f"--split {self.split} is audited by the model's predictions, which are out of sample; "
-                "--score, --probabilities, --calibrate and --threshold are of the training data"
+                "--score, --probabilities, --folds, --calibrate and --threshold are of the training data"
             )
+        if self.score and self.source:
+            raise InputError("audit: rank by --score or by --probabilities (or --folds), not by both")
+        if self.probabilities and self.probabilities not in SOURCES:
+            hint = nearest(self.probabilities, SOURCES)
+            raise InputError(f"--probabilities {self.probabilities}: choose {', '.join(SOURCES)}.{hint}")
+        if self.folds and self.source != "folds":
+            raise InputError("--folds belongs to --probabilities folds")
+        judged = held_out or self.source
+        if (self.filter or self.quality) and not judged:
+            name = "filter" if self.filter else "quality"
+            raise InputError(f"--{name} judges probabilities: add --probabilities prequential, run or folds")
+        known = [*confident.QUALITY, *(probabilities.INFORMED if self.source == "prequential" else ())]
+        if self.quality and self.quality not in known:
+            raise InputError(f"--quality {self.quality}: choose {', '.join(known)}.{nearest(self.quality, known)}")
+        if self.filter and self.filter not in confident.FILTERS:
+            hint = nearest(self.filter, confident.FILTERS)
+            raise InputError(f"--filter {self.filter}: choose {', '.join(confident.FILTERS)}.{hint}")
+        if self.score == COMBINED and not self.calibrate:
+            raise InputError("--score combined is learned from planted errors: add --calibrate")
+
+    @property
+    def source(self) -> str | None:
+        """Where the probabilities come from; a number of folds alone asks for folds."""
+        return self.probabilities or ("folds" if self.folds else None)
+
+    @property
+    def judge(self) -> str:
+        """The label quality, or what stands for it."""
+        return self.quality or "self_confidence"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Confident learning's own number of wrong labels, and what it rests on."""
+
+    value: float
+    assumption: str
 
 
 @dataclass(frozen=True)
@@ -77,14 +100,23 @@ class Audit:
     split: str
     n: int
     ranked_by: str
-    suspects: pl.DataFrame  # columns of `suspects.rank`, most doubtful first
+    suspects: pl.DataFrame  # columns of `suspects.rank`, most doubtful first; with threshold samples below_threshold
     planted: Planted | None = None
     calibration: Calibration | None = None
     best: pl.DataFrame | None = None  # which score finds planted errors best
     threshold: Threshold | None = None
-    expected: float | None = None  # confident learning's own number of wrong labels
+    expected: Expected | None = None
     reviewed: Estimate | None = None  # from the people who reviewed a random draw
-    told: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """The suspects of a run, and how another run of the same data is ranked by the same rule."""
+
+    suspects: pl.DataFrame
+    by: str
+    doubt: Doubt
+    expected: Expected | None = None
 
 
 def audit(
@@ -92,23 +124,29 @@ def audit(
 ) -> Audit:
     """The suspects of a run, most doubtful first. Trains only for folds, --calibrate and --threshold, and says so."""
     asked = wanted or Wanted()
-    if not run.classes:
-        raise InputError(f"{run.path}: a regression has no wrong classes to look for; `leadline score` ranks by loss")
     if asked.split != "train":
         return _held_out(run, asked)
-    found = _planted(run, asked, jobs, say, tell) if asked.calibrate else None
-    threshold = None
+    found, calibration, best, threshold = None, None, None, None
+    ranked = None if asked.score == COMBINED else _ranked(run, asked, jobs, say, tell)  # first: it may be refused
+    if asked.calibrate:
+        say(f"--calibrate: one training with {asked.rate:.0%} of the labels flipped, kept in {run.path / 'audit'}")
+        found = planted(run, asked.rate, asked.flips, asked.seed, jobs, tell)
     if asked.threshold:
-        say("training twice with threshold samples (each is kept, and never trained again)")
+        say(f"--threshold: two trainings with threshold samples, kept in {run.path / 'audit'}")
         threshold = threshold_samples(run, asked.seed, jobs, tell)
-    if asked.probabilities:
-        listed, ranked_by, expected, doubt = _by_probabilities(run, asked, jobs, say, tell)
-    else:
-        listed, ranked_by, doubt = _by_score(run, asked, found)
-        expected = None
-    about, best = (None, None) if found is None else _calibrated(found, asked, doubt)
-    reviewed = estimated(run, "train")
-    return Audit(run, "train", len(run.signals), ranked_by, listed, found, about, best, threshold, expected, reviewed)
+    if found is not None:
+        ranked = ranked or _by_combination(run, found, asked.seed)
+        calibration = calibrate(ranked.doubt(found.run), found.wrong, seed=asked.seed)
+        best = best_score(_scores(found.run), found.wrong, seed=asked.seed)
+    assert ranked is not None  # `combined` asks for --calibrate
+    table = ranked.suspects
+    if threshold is not None:
+        below = pl.DataFrame({"id": run.train.ids, "below_threshold": threshold.flagged})
+        table = table.join(below, on="id", how="left", maintain_order="left")
+    return Audit(
+        run, "train", len(run.signals), ranked.by, table, found, calibration, best, threshold, ranked.expected,
+        estimated(run, "train"),
+    )  # fmt: skip
 
 
 def estimated(run: Run, split: str) -> Estimate | None:
@@ -116,122 +154,105 @@ def estimated(run: Run, split: str) -> Estimate | None:
     path = run.path / "decisions.sqlite"
     if not path.is_file():
         return None
-    examples = run.train if split == "train" else run.examples.split(split)
+    examples = runs.split_of(run, split)
     labels = dict(zip(examples.ids, examples.table["_label"].cast(pl.String).to_list(), strict=True))
     with Decisions(path, split, labels, run.classes) as decisions:
         together = reviewers.verdicts(decisions.current())
         for draw in decisions.draws()["draw"].to_list()[::-1]:
-            table = decisions.drawn(draw)
-            wrong = reviewers.wrong(together, table["id"].to_list())
-            with contextlib.suppress(InputError):  # too few are reviewed
-                return estimate.errors(queue.as_draw(table, np.arange(table.height)), wrong)
+            found = drawn(decisions.drawn(draw), together).estimate
+            if found is not None:
+                return found
     return None
 
 
-Doubt = Callable[[Run], np.ndarray]  # a run of the same data -> (N,), higher is more doubtful
-
-
-def _planted(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> Planted:
-    say(
-        f"planting {asked.rate:.0%} wrong labels ({asked.flips}) in a copy and training once on it (kept for next time)"
-    )
-    return planted(run, asked.rate, asked.flips, asked.seed, jobs, tell)
-
-
-def _by_score(run: Run, asked: Wanted, found: Planted | None) -> tuple[pl.DataFrame, str, Doubt]:
-    name = asked.score or DEFAULT
-    if name != COMBINED:
-        columns = runs.kept_scores(run).columns()
-        return suspects.rank(run.signals, columns, name), name, lambda other: _doubt(other, name)
-    assert found is not None
-    mixed = combined.combine(_all(found.run), found.wrong, asked.seed)
-    doubt = mixed.apply(_all(run))
-    return (
-        suspects.rank_doubt(run.signals, doubt),
-        COMBINED,
-        lambda other: mixed.doubt if other is found.run else mixed.apply(_all(other)),
-    )
-
-
-def _all(run: Run) -> dict[str, np.ndarray]:
+def _scores(run: Run) -> dict[str, np.ndarray]:
     return runs.kept_scores(run).columns()
 
 
-def _doubt(run: Run, name: str) -> np.ndarray:
-    found, left_out = compute(run.signals, [name])
-    if name in left_out:
-        raise InputError(f"{run.path}: has no score `{name}`: {left_out[name]}")
-    return doubts(found)[name]
+def _ranked(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> _Ranked:
+    if asked.source:
+        return _by_probabilities(run, asked, jobs, say, tell)
+    scored = runs.kept_scores(run)
+    columns = scored.columns()
+    name = asked.score or suspects.usual(columns)
+    if name in scored.left_out:
+        raise InputError(f"{run.path}: has no score `{name}`: {scored.left_out[name]}")
+    listed = suspects.rank(run.signals, columns, name)
+    if asked.calibrate and SCORES[name].probe:
+        raise InputError(f"--score {name}: a probe, which the training of --calibrate has not; choose another score")
+    return _Ranked(listed, name, lambda other: doubts(_scores(other))[name])
 
 
-def _by_probabilities(
-    run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell
-) -> tuple[pl.DataFrame, str, float, Doubt]:
-    q, how = _probabilities(run, asked, jobs, say, tell)
-    doubt = _doubt_of(run, q, asked)
-    listed, expected = _judged(run.train.ids, run.signals.gold, run.classes, q, doubt, asked, how)
-    ranked_by = f"{asked.quality} {how}" + (f", filter {asked.filter}" if asked.filter else "")
-
-    def doubt_of(other: Run) -> np.ndarray:
-        return _doubt_of(other, _probabilities(other, asked, jobs, say, tell)[0], asked)
-
-    return listed, ranked_by, expected, doubt_of
+def _by_combination(run: Run, found: Planted, seed: int) -> _Ranked:
+    columns = _scores(run)
+    mixed = combined.combine(_scores(found.run), found.wrong, seed)
+    listed = suspects.rank_doubt(run.signals, mixed.apply(columns), columns.get("action_mean"))
+    return _Ranked(listed, COMBINED, lambda _: mixed.doubt)  # each row's by weights learned without it
 
 
-def _doubt_of(run: Run, q: np.ndarray, asked: Wanted) -> np.ndarray:
-    """(N,) by label quality, or by an early outcome beside others of about the same step."""
-    if asked.quality in probabilities.INFORMED:
-        return probabilities.informed(run.signals, asked.quality)
-    return -_quality(q, run.signals.gold, asked.quality)
+def _by_probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> _Ranked:
+    def answers(of: Run) -> np.ndarray:
+        if asked.source == "prequential":
+            return probabilities.prequential(of.signals)
+        if asked.source == "run":
+            return probabilities.own(of.signals)
+        say(f"--probabilities folds: {folds} trainings, each without a fold, kept in {of.path / 'audit'}")
+        return out_of_sample(of, folds, asked.seed, jobs, tell)
+
+    def doubt(of: Run, q: np.ndarray) -> np.ndarray:
+        if asked.judge in probabilities.INFORMED:
+            return probabilities.informed(of.signals, asked.judge)
+        return 1 - confident.label_quality(q, of.signals.gold, asked.judge)
+
+    folds = asked.folds or FOLDS
+    how, but = {
+        "prequential": ("before it was trained on", ", and too many where a model that knew little yet was asked"),
+        "run": ("by the run itself (in sample)", ", and too few where the model learned wrong labels by heart"),
+        "folds": (f"by {folds} folds", ""),
+    }[str(asked.source)]
+    q, gold = answers(run), run.signals.gold
+    listed, expected = _judged(run.train.ids, gold, run.classes, q, doubt(run, q), asked, how, but)
+    return _Ranked(listed, _named(asked, how), lambda other: doubt(other, answers(other)), expected)
 
 
-def _probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> tuple[np.ndarray, str]:
-    if asked.probabilities == "folds":
-        say(f"training {asked.folds} times, each without a fold (kept, and never trained again)")
-        return out_of_sample(run, asked.folds, together(run), asked.seed, jobs, tell), f"by {asked.folds} folds"
-    if asked.probabilities == "prequential":
-        return probabilities.prequential(run.signals).values, "before it was trained on"
-    return probabilities.own(run.signals).values, "by the run itself (in sample)"
-
-
-def _quality(q: np.ndarray, gold: np.ndarray, name: str) -> np.ndarray:
-    """(N,) label quality, NaN for a row without probabilities."""
-    values, there = np.full(len(gold), np.nan), ~np.isnan(q).any(axis=1)
-    values[there] = confident.QUALITY[name](q[there], gold[there])
-    return values
+def _named(asked: Wanted, how: str) -> str:
+    return f"{asked.judge} {how}" + (f", filter {asked.filter}" if asked.filter else "")
 
 
 def _judged(
-    ids: Any, gold: np.ndarray, classes: tuple[str, ...], q: np.ndarray, doubt: np.ndarray, asked: Wanted, how: str
-) -> tuple[pl.DataFrame, float]:
+    ids: list[str], gold: np.ndarray, classes: tuple[str, ...], q: np.ndarray, doubt: np.ndarray, asked: Wanted,
+    how: str, but: str = "",
+) -> tuple[pl.DataFrame, Expected]:  # fmt: skip
     """(suspects by a doubt (N,), confident learning's number of wrong labels)."""
     if asked.filter:
         doubt = np.where(confident.issues(q, gold, asked.filter).flagged, doubt, np.nan)
-    there = ~np.isnan(q).any(axis=1)
-    return suspects.rank_by(ids, gold, classes, q, doubt, how), confident.expected_errors(q[there], gold[there])
+    expected = Expected(confident.expected_errors(q, gold), f"the model errs alike within each class{but}")
+    return suspects.rank_probabilities(ids, gold, classes, q, doubt, how), expected
 
 
 def _held_out(run: Run, asked: Wanted) -> Audit:
     """Of a split that was not trained on: the model's own predictions are out of sample."""
-    table = run.predictions(asked.split)
-    names = {name: k for k, name in enumerate(run.classes)}
-    gold = np.array([names[label] for label in table["label"].to_list()])
-    q = table.select([f"prob_{name}" for name in run.classes]).to_numpy()
-    listed, expected = _judged(
-        table["id"].to_list(),
-        gold,
-        run.classes,
-        q,
-        -_quality(q, gold, asked.quality),
-        asked,
-        "by a model that did not train on it",
-    )
-    told = ("validation data chose among epochs or recipes: their probabilities are nearly out of sample",)
-    ranked_by = asked.quality + (f", filter {asked.filter}" if asked.filter else "")
-    return Audit(run, asked.split, len(gold), ranked_by, listed, expected=expected,
-                 reviewed=estimated(run, asked.split), told=told if asked.split == "validation" else ())  # fmt: skip
+    runs.split_of(run, asked.split)
+    table, expected = run.predictions(asked.split), None
+    if run.classes:
+        names = {name: k for k, name in enumerate(run.classes)}
+        gold = np.array([names[label] for label in table["label"].to_list()])
+        q = table.select([f"prob_{name}" for name in run.classes]).to_numpy()
+        doubt = 1 - confident.label_quality(q, gold, asked.judge)
+        chose = ", and too few where validation data chose among epochs or recipes"
+        how, but = "by a model that did not train on it", chose if asked.split == "validation" else ""
+        listed, expected = _judged(table["id"].to_list(), gold, run.classes, q, doubt, asked, how, but)
+        ranked_by = _named(asked, how)
+    else:
+        listed, ranked_by = _far_off(table), "the size of the error"
+    reviewed = estimated(run, asked.split)
+    return Audit(run, asked.split, table.height, ranked_by, listed, expected=expected, reviewed=reviewed)
 
 
-def _calibrated(found: Planted, asked: Wanted, doubt: Doubt) -> tuple[Calibration, pl.DataFrame]:
-    ranked = doubt(found.run)
-    return calibrate(ranked, found.wrong, seed=asked.seed), best_score(_all(found.run), found.wrong, seed=asked.seed)
+def _far_off(predictions: pl.DataFrame) -> pl.DataFrame:
+    """The suspects of a regression's predictions."""
+    labels = predictions.select(pl.col("id").cast(pl.String), pl.col("label").cast(pl.String))
+    listed = queue.by_probability(predictions, ()).join(labels, on="id", how="left", maintain_order="left")
+    empty = {"suggested": pl.lit(None, pl.String), "probability": pl.lit(None, pl.Float64)}
+    listed = listed.with_columns(**empty, rank=pl.int_range(1, pl.len() + 1))
+    return listed.select("id", "label", "suggested", "probability", "score", "rank", "reason")

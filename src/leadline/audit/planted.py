@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from leadline.audit.copy import recipe_of, same_rows, swept
-from leadline.errors import InputError
+from leadline.errors import InputError, nearest
 from leadline.launch import Tell
 from leadline.runs import Run
 from leadline.signals import Signals
 from leadline.sweep.work import silent
+
+KINDS = ("uniform", "class-pair", "by-confusion")
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Planted:
     run    the run that was trained on them; its signals are of the planted labels
     rows   (M,) the rows whose label was changed
     rate   share of the rows
-    kind   uniform or by-confusion
+    kind   one of KINDS
     """
 
     run: Run
@@ -48,6 +50,8 @@ def planted(
         raise InputError(f"{run.path}: a regression has no labels to flip")
     if not 0 < rate <= 0.5:
         raise InputError(f"--planted {rate}: a share of the labels, above 0 and at most 0.5")
+    if kind not in KINDS:
+        raise InputError(f"--flips {kind}: choose {', '.join(KINDS)}.{nearest(kind, KINDS)}")
     recipe: dict[str, Any] = recipe_of(run, data__corrupt={"rate": rate, "kind": kind}, data__seed=seed)
     if kind == "by-confusion":
         recipe["base"] = {"run": str(run.path)}

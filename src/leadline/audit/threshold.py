@@ -12,6 +12,7 @@ from leadline.data.corruption import THRESHOLD
 from leadline.errors import InputError
 from leadline.launch import Tell
 from leadline.runs import Run
+from leadline.scores.observed import mean
 from leadline.suspects.planted import aum_threshold
 from leadline.sweep.work import silent
 
@@ -22,7 +23,7 @@ class Threshold:
 
     aum      (N,) from the training whose threshold samples it is not among; of those in neither the mean of both
     cutoffs  the 99th percentile of the threshold samples' AUM in each training
-    flagged  (N,) bool: AUM at or below the cut-off (of those in neither: below both)
+    flagged  (N,) bool: AUM at or below the cut-off (of those in neither: below both); not of what nobody observed
     """
 
     aum: np.ndarray
@@ -47,4 +48,4 @@ def threshold_samples(run: Run, seed: int = 0, jobs: int = 1, tell: Tell = silen
     aum = np.stack(margins)  # (2, N), NaN where the row was a threshold sample
     normal = ~np.isnan(aum)
     below = (aum <= np.array(cutoffs)[:, None]) | ~normal
-    return Threshold(np.nanmean(aum, axis=0), (cutoffs[0], cutoffs[1]), below.all(axis=0))
+    return Threshold(mean(aum), (cutoffs[0], cutoffs[1]), below.all(axis=0) & normal.any(axis=0))

@@ -13,6 +13,8 @@ from leadline.cli.reading import Json, RunPath
 
 if TYPE_CHECKING:
     from leadline.audit import Audit, Beside
+    from leadline.runs import Run
+    from leadline.suspects import Calibration
 
 
 def audit(
@@ -24,20 +26,23 @@ def audit(
         str | None, typer.Option(help="Rank by probabilities instead: prequential, run (in sample) or folds.")
     ] = None,
     quality: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="self_confidence, normalized_margin, confidence_weighted_entropy; prequential: also standardised."
+            help="Of the probabilities: self_confidence (default), normalized_margin, confidence_weighted_entropy; "
+            "prequential: also raw, standardised, weighted."
         ),
-    ] = "self_confidence",
+    ] = None,
     filter: Annotated[str | None, typer.Option(help="Only what this filter of cleanlab flags.")] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Number of folds of --probabilities folds.")] = 5,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Rank by probabilities of so many folds (--probabilities folds: 5).")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, validation or test: each is audited by itself.")] = "train",
     top: Annotated[int, typer.Option(min=1, help="How many suspects to print.")] = 20,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Plant wrong labels, train once, say how well they are found.")
     ] = False,
     planted: Annotated[float, typer.Option(help="Share of the labels that --calibrate flips.")] = 0.05,
-    flips: Annotated[str, typer.Option(help="How --calibrate flips: uniform or by-confusion.")] = "uniform",
+    flips: Annotated[str, typer.Option(help="How --calibrate flips: uniform, class-pair or by-confusion.")] = "uniform",
     threshold: Annotated[
         bool, typer.Option("--threshold", help="Two trainings with threshold samples: the cut-off of the AUM paper.")
     ] = False,
@@ -52,14 +57,16 @@ def audit(
     """
     from leadline import audit as room
     from leadline import runs
+    from leadline.cli.sweeps import Told
 
     wanted = room.Wanted(score, probabilities, quality, filter, folds, split, calibrate, planted, flips, threshold)
     opened = runs.open(run)
-    if neighbours and opened.recipe is not None and (opened.path / "model").is_dir():
-        from leadline.experiment import features
-
-        features(opened, split)  # once; kept in the run
-    found = room.audit(opened, wanted, jobs, say)
+    by_model = neighbours > 0 and opened.recipe is not None and (opened.path / "model").is_dir()
+    if by_model and wanted.source == "folds":
+        keep_vectors(opened, split)  # near-duplicates by them share a fold
+    found = room.audit(opened, wanted, jobs, say, Told())
+    if by_model:
+        keep_vectors(opened, split)
     seen = room.beside(found, top, neighbours)
     if output is not None:
         runs.write_suspects(opened, found.suspects, output, split)
@@ -71,21 +78,45 @@ def audit(
         print(f"written  {output}: {found.suspects.height:,} suspects")
 
 
+def keep_vectors(run: Run, split: str) -> None:
+    """The model's vectors of a split, once: they are kept in the run."""
+    from leadline.experiment import features
+
+    features(run, split)
+
+
+# For a person
+
+COLUMNS = {
+    "rank": "rank", "id": "id", "label": "label", "suggested": "suggested", "neighbours": "neighbours",
+    "below_threshold": "below threshold", "duplicate_of": "also labelled otherwise",
+}  # fmt: skip
+GROUPS, LONGEST = 5, 60  # conflicting duplicates, and characters of a text on the screen
+
+
 def print_audit(found: Audit, seen: Beside) -> None:
-    columns = [name for name in COLUMNS if seen.suspects[name].null_count() < seen.suspects.height]
-    rows = [list(row) for row in seen.suspects.select(columns).iter_rows()]
+    table = seen.suspects
     flagged = f", {found.suspects.height:,} of them flagged" if found.suspects.height < found.n else ""
-    table = f"{found.split}: {found.n:,} labels ranked by {found.ranked_by}{flagged}"
-    print_table(table, [HEADERS.get(name, name) for name in columns], rows)
+    columns = [name for name in COLUMNS if name in table.columns and table[name].null_count() < table.height]
+    rows = [[*(_cell(row, name) for name in columns), _why(row)] for row in table.iter_rows(named=True)]
+    title = f"{found.split}: {found.n:,} labels ranked by {found.ranked_by}{flagged}"
+    print_table(title, [*(COLUMNS[name] for name in columns), "text, and why it is doubted"], rows)
     if seen.conflicts.height:
         print_conflicts(seen.conflicts)
+    if found.calibration is not None:
+        print_calibration(found.calibration)
     for sentence in [*sentences(found), *([seen.note] if seen.note else [])]:
         print(sentence)
 
 
-COLUMNS = ("rank", "id", "label", "suggested", "probability", "neighbours", "duplicate_of", "reason")
-HEADERS = {"duplicate_of": "also labelled otherwise"}
-GROUPS, LONGEST = 5, 60  # of conflicting duplicates on the screen
+def _cell(row: dict[str, Any], name: str) -> Any:
+    if name == "suggested" and row["probability"] is not None:
+        return f"{row['suggested']} {row['probability']:.2f}"
+    return row[name]
+
+
+def _why(row: dict[str, Any]) -> str:
+    return "\n".join(part for part in (cut(row["text"]), row["reason"]) if part)
 
 
 def print_conflicts(table: Any) -> None:
@@ -93,66 +124,83 @@ def print_conflicts(table: Any) -> None:
     texts = [name for name in table.columns if name not in ("group", "id", "label", "distance", "exact")]
     shown = table.filter(table["group"] <= GROUPS)
     rows = [
-        [row["group"], row["id"], row["label"], " | ".join(cut(str(row[name])) for name in texts)]
+        [row["group"], row["id"], row["label"], " | ".join(cut(row[name]) for name in texts)]
         for row in shown.iter_rows(named=True)
     ]
     n = table["group"].n_unique()
-    title = f"{n:,} groups of (nearly) equal texts with different labels" + (
-        f"; the first {GROUPS}" if n > GROUPS else ""
-    )
-    print_table(title, ["group", "id", "label", "text"], rows)
+    groups = f"{n:,} group{'' if n == 1 else 's'} of (nearly) equal texts with different labels"
+    print_table(groups + (f"; the first {GROUPS}" if n > GROUPS else ""), ["group", "id", "label", "text"], rows)
 
 
-def cut(text: str) -> str:
-    plain = " ".join(text.split())
+def print_calibration(c: Calibration) -> None:
+    """Precision at some cut-offs; --json has it at more."""
+    rows = [[row["k"], row["found"], f"{row['precision']:.0%}", f"{row['recall']:.0%}"] for row in c.at_cutoffs()[::2]]
+    header = ["the first", "planted among them", "precision", "of all planted"]
+    print_table(f"where {c.n_planted:,} planted errors rank", header, rows)
+
+
+def cut(text: Any) -> str:
+    plain = " ".join(str("" if text is None else text).split())
     return plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…"
 
 
 def sentences(found: Audit) -> list[str]:
     """How many, each number with its assumption."""
-    told = list(found.told)
-    if found.expected is not None:
-        told.append(
-            f"confident learning expects {found.expected:.0f} wrong labels (if the model errs alike within each class; "
-            "no interval)"
-        )
-    if found.calibration is not None and found.best is not None and found.planted is not None:
-        c, k = found.calibration, len(found.planted.rows)
-        told.append(
-            f"of {k} planted errors {int(c.found[k - 1])} are among the first {k} ({c.precision[k - 1]:.0%}); "
-            f"at most {c.high:.0f} natural errors at {c.level:.0%}, if {c.assumption}"
-        )
-        best = found.best.row(0, named=True)
-        told.append(
-            f"best on the planted errors: {best['score']}, average precision {best['average_precision']:.3f} "
-            f"[{best['low']:.3f}, {best['high']:.3f}]"
-        )
+    told = []
     if (r := found.reviewed) is not None:
         told.append(
             f"{r.value:.0f} wrong labels [{r.low:.0f}, {r.high:.0f}] of {r.n:,} at {r.level:.0%}, by {r.n_reviewed} "
             f"reviewed: {r.assumption}"
         )
+    if (c := found.calibration) is not None:
+        told.append(
+            f"at most {c.high:.0f} natural errors at {c.level:.0%}, if {c.assumption}; they count as clean "
+            "in the precision, which is too low by them"
+        )
+    if found.best is not None:
+        told.append(_best(found))
     if found.threshold is not None:
         low, high = sorted(found.threshold.cutoffs)
         told.append(
             f"threshold samples: {int(found.threshold.flagged.sum())} examples have an AUM at or below that of 99 % of "
             f"the rows moved to a class of their own ({low:.2f} and {high:.2f} in the two trainings)"
         )
+    if found.expected is not None:
+        told.append(
+            f"confident learning expects {found.expected.value:.0f} wrong labels, if {found.expected.assumption}; "
+            "no interval"
+        )
     return told
 
 
+def _best(found: Audit) -> str:
+    """Which score found the planted errors best, and how this ranking's did where it is another one."""
+    assert found.best is not None
+    rows = {row["score"]: row for row in found.best.to_dicts()}
+    name, best = next(iter(rows.items()))
+    told = f"best on the planted errors: {name}, average precision {best['average_precision']:.3f} " + (
+        f"[{best['low']:.3f}, {best['high']:.3f}]"
+    )
+    mine = rows.get(found.ranked_by)
+    if mine is None or found.ranked_by == name:
+        return told
+    return f"{told}; {found.ranked_by}, which ranks here, {mine['average_precision']:.3f} (--score {name} ranks by it)"
+
+
+# As JSON
+
+
 def as_json(found: Audit, seen: Beside) -> dict[str, Any]:
-    c = found.calibration
+    c, threshold = found.calibration, found.threshold
     return {
         "run": str(found.run.path), "split": found.split, "n": found.n, "ranked_by": found.ranked_by,
         "suspects": seen.suspects.to_dicts(), "conflicts": seen.conflicts.to_dicts(), "vectors": seen.vectors,
-        "note": seen.note, "expected": found.expected,
+        "note": seen.note, "expected": found.expected and found.expected.value,
         "calibration": c and {"planted": c.n_planted, "value": c.value, "high": c.high, "level": c.level,
-                              "cutoff": c.cutoff, "assumption": c.assumption,
-                              "precision": c.precision[: 4 * c.n_planted].tolist()},
+                              "cutoff": c.cutoff, "assumption": c.assumption, "cutoffs": c.at_cutoffs(),
+                              "precision": c.precision.tolist()},
         "best": found.best.to_dicts() if found.best is not None else None,
         "reviewed": found.reviewed and asdict(found.reviewed),
-        "threshold": found.threshold and {"cutoffs": list(found.threshold.cutoffs),
-                                          "flagged": int(found.threshold.flagged.sum())},
+        "threshold": threshold and {"cutoffs": list(threshold.cutoffs), "flagged": int(threshold.flagged.sum())},
         "told": sentences(found),
     }  # fmt: skip

@@ -2,18 +2,17 @@
 
 Arrays and tables only: nothing here knows a model or a page.
 
-Order inside the room: ranking · held_out · probabilities · confident · planted · combined · estimate · duplicates ·
-explain · decisions · reviewers · apply · queue.
+Order inside the room: ranking · platt · probabilities · confident · planted · combined · estimate · duplicates ·
+explain · decisions · reviewers · drawn · apply · queue.
 """
 
-from leadline.suspects.confident import FILTERS, QUALITY, Issues, issues, joint
+from leadline.suspects.confident import FILTERS, QUALITY, Issues, issues, joint, label_quality
 from leadline.suspects.duplicates import Duplicates, conflicts, find_duplicates, leak_note, leaks, same_text
 from leadline.suspects.estimate import Draw, Estimate, Stopping, draw, errors, where_reviewing_stops
 from leadline.suspects.explain import Explanation, explain, explained
-from leadline.suspects.held_out import rank_by
-from leadline.suspects.planted import Calibration, aum_threshold, best_score, calibrate, flag
-from leadline.suspects.probabilities import INFORMED, Probabilities, from_folds, informed, own, prequential
-from leadline.suspects.ranking import rank, rank_doubt
+from leadline.suspects.planted import Calibration, aum_threshold, best_score, calibrate
+from leadline.suspects.probabilities import INFORMED, informed, own, prequential
+from leadline.suspects.ranking import rank, rank_doubt, rank_probabilities, usual
 
 __all__ = [
     "FILTERS",
@@ -25,7 +24,6 @@ __all__ = [
     "Estimate",
     "Explanation",
     "Issues",
-    "Probabilities",
     "Stopping",
     "aum_threshold",
     "best_score",
@@ -36,18 +34,18 @@ __all__ = [
     "explain",
     "explained",
     "find_duplicates",
-    "flag",
-    "from_folds",
     "informed",
     "issues",
     "joint",
+    "label_quality",
     "leak_note",
     "leaks",
     "own",
     "prequential",
     "rank",
-    "rank_by",
     "rank_doubt",
+    "rank_probabilities",
     "same_text",
+    "usual",
     "where_reviewing_stops",
 ]

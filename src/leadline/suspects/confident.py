@@ -8,7 +8,7 @@ out of sample: see `suspects.probabilities`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,15 @@ QUALITY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def label_quality(probabilities: ArrayLike, labels: ArrayLike, name: str = "self_confidence") -> np.ndarray:
+    """(N,) in [0, 1], higher is better, by one of QUALITY; NaN for a row without probabilities. Errors as `issues`."""
+    q, y = _checked(probabilities, labels)
+    _known("label quality", name, tuple(QUALITY))
+    values, there = np.full(len(y), np.nan), ~np.isnan(q).any(axis=1)
+    values[there] = QUALITY[name](q[there], y[there])
+    return values
+
+
 # The joint
 
 
@@ -92,8 +101,11 @@ def confident_joint(q: np.ndarray, y: np.ndarray) -> np.ndarray:
 def calibrated_joint(q: np.ndarray, y: np.ndarray, cleanlab_compat: bool = False) -> np.ndarray:
     """(K, K) the confident joint with its rows scaled to the number of rows labelled so; the sum is N.
 
+    Rows without probabilities (NaN) are left out.
     cleanlab_compat  rounded to whole rows, row totals kept, as cleanlab does; the paper's is real-valued
     """
+    there = ~np.isnan(q).any(axis=1)
+    q, y = q[there], y[there]
     counts = confident_joint(q, y).astype(np.float64)
     scaled = counts / counts.sum(axis=1, keepdims=True) * np.bincount(y, minlength=len(counts))[:, None]
     return np.stack([_whole(row) for row in scaled]) if cleanlab_compat else scaled
@@ -115,7 +127,10 @@ def _whole(row: np.ndarray) -> np.ndarray:
 
 
 def expected_errors(q: np.ndarray, y: np.ndarray) -> float:
-    """N times the mass of the joint off its diagonal: confident learning's own answer to how many, without interval."""
+    """N times the mass of the joint off its diagonal: confident learning's own answer to how many, without interval.
+
+    N are the rows that have probabilities.
+    """
     counts = calibrated_joint(q, y)
     return float(counts.sum() - counts.trace())
 
@@ -128,44 +143,24 @@ class Issues:
     """What confident learning says of N rows."""
 
     flagged: np.ndarray  # (N,) bool
-    quality: np.ndarray  # (N,) label quality, higher is better; NaN for a row without probabilities
-    order: np.ndarray  # (n flagged,) rows, lowest quality first
     left_out: int  # rows without probabilities
-    filter_by: str
-
-    @property
-    def doubt(self) -> np.ndarray:
-        """(N,) 1 - quality of the flagged rows, higher = more doubtful; NaN elsewhere. For `held_out.rank_by`."""
-        return np.where(self.flagged, 1 - self.quality, np.nan)
 
 
-def issues(
-    probabilities: ArrayLike,
-    labels: ArrayLike,
-    filter_by: str = "prune_by_noise_rate",
-    quality: str = "normalized_margin",
-) -> Issues:
-    """The rows that cleanlab's filter flags, ordered by label quality.
+def issues(probabilities: ArrayLike, labels: ArrayLike, filter_by: str = "prune_by_noise_rate") -> Issues:
+    """The rows that cleanlab's filter flags.
 
     probabilities  (N, K), out of sample; a row with NaN is left out and counted
     labels         (N,) class indices in 0..K-1; a class may have no rows
     filter_by      one of FILTERS, cleanlab's names; the prune_by_… filters leave every class at least one row
-    quality        one of QUALITY
-    Raises InputError for unknown names and impossible arrays, MissingExtra without cleanlab.
+    Raises InputError for an unknown filter and impossible arrays, MissingExtra without cleanlab.
     """
     q, y = _checked(probabilities, labels)
-    for what, name, known in (("filter", filter_by, FILTERS), ("label quality", quality, tuple(QUALITY))):
-        if name not in known:
-            raise InputError(f"there is no {what} `{name}`.{nearest(name, known)} There are {', '.join(known)}")
-    there = ~np.isnan(q).any(axis=1)
-    rows = np.flatnonzero(there)
-    flagged, values = np.zeros(len(y), dtype=bool), np.full(len(y), np.nan)
+    _known("filter", filter_by, FILTERS)
+    rows = np.flatnonzero(~np.isnan(q).any(axis=1))
+    flagged = np.zeros(len(y), dtype=bool)
     if len(rows):
-        values[rows] = QUALITY[quality](q[rows], y[rows])
         flagged[rows] = _find(q[rows], y[rows], filter_by)
-    named = np.flatnonzero(flagged)
-    order = named[np.argsort(values[named], kind="stable")]
-    return Issues(flagged, values, order, int((~there).sum()), filter_by)
+    return Issues(flagged, len(y) - len(rows))
 
 
 def _find(q: np.ndarray, y: np.ndarray, filter_by: str) -> np.ndarray:
@@ -177,6 +172,11 @@ def _find(q: np.ndarray, y: np.ndarray, filter_by: str) -> np.ndarray:
     with warnings.catch_warnings():  # it warns of every class without rows, where there is nothing to flag
         warnings.filterwarnings("ignore", "May not flag all label issues in class", UserWarning)
         return np.asarray(find_label_issues(labels=y, pred_probs=q, filter_by=filter_by, n_jobs=1), dtype=bool)
+
+
+def _known(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise InputError(f"there is no {what} `{name}`.{nearest(name, known)} There are {', '.join(known)}")
 
 
 def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

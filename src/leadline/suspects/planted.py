@@ -45,10 +45,12 @@ class Calibration:
         """(N,) share of the planted rows that are among the top k."""
         return self.found / self.n_planted
 
-    def natural_precision(self, errors: float) -> np.ndarray:
-        """(N,) expected share of natural errors among the top k rows that were not planted, if there are `errors`."""
-        others = np.arange(1, len(self.found) + 1) - self.found
-        return np.minimum(1.0, errors * self.recall / np.maximum(others, 1))
+    def at_cutoffs(self) -> list[dict[str, float]]:
+        """k, found, precision and recall at the cut-offs of the bound; see `cutoffs`."""
+        return [
+            {"k": k, "found": int(self.found[k - 1]), "precision": self.precision[k - 1], "recall": self.recall[k - 1]}
+            for k in cutoffs(self.n_planted, len(self.found)).tolist()
+        ]
 
 
 def calibrate(doubt: ArrayLike, planted: ArrayLike, level: float = LEVEL, seed: int = 0) -> Calibration:
@@ -190,8 +192,3 @@ def aum_threshold(aum_of_threshold_samples: ArrayLike, q: float = 0.99) -> float
     if not len(values) or not 0 <= q <= 1:
         raise InputError(f"aum_threshold: {len(values)} threshold samples and q = {q}; give at least one, and 0 to 1")
     return float(np.quantile(values, q))
-
-
-def flag(aum: ArrayLike, threshold: float) -> np.ndarray:
-    """(N,) bool: AUM at most the threshold. A row that was not observed (NaN) is not flagged."""
-    return np.asarray(aum, dtype=np.float64) <= threshold

@@ -1,4 +1,4 @@
-"""Class probabilities per example for judging its label: from before it was trained on, from folds, or from the run.
+"""Class probabilities per example for judging its label: from before it was trained on, or from the whole run.
 
 Out of sample means: by a model that had not been trained on the example. In-sample probabilities of a model that has
 learned wrong labels by heart hide them.
@@ -6,11 +6,10 @@ learned wrong labels by heart hide them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from leadline.errors import InputError
 from leadline.scores import mean_probability
@@ -20,22 +19,8 @@ WINDOW = 200  # outcomes of about the same step
 LEAST_IN_CLASS = 100  # outcomes of a class below which its rows are compared with those of all classes
 
 
-@dataclass(frozen=True)
-class Probabilities:
-    """One distribution over the K classes for each of N examples; a row of NaN has none."""
-
-    values: np.ndarray  # (N, K) float64
-    in_sample: bool  # True: the model was trained on the example before; wrong labels may be hidden
-    source: str  # prequential, run or folds
-
-    @property
-    def missing(self) -> int:
-        """How many examples have none."""
-        return int(np.isnan(self.values[:, 0]).sum())
-
-
-def prequential(signals: Signals) -> Probabilities:
-    """Softmax of each example's latest outcome from before it was first trained on, (N, K).
+def prequential(signals: Signals) -> np.ndarray:
+    """(N, K) softmax of each example's latest outcome from before it was first trained on; NaN where it has none.
 
     Prequential: the outcome is online (read in the training pass, before the step that uses it) and no earlier period
     trained on the example. So all of the first epoch is, and under a curriculum whatever first appears later. Out of
@@ -48,39 +33,13 @@ def prequential(signals: Signals) -> Probabilities:
     for number in np.unique(period[period > 0]):
         rows = np.flatnonzero(period == number)
         values[rows] = softmax(signals.epoch(int(number)).logits[rows])
-    return Probabilities(values, in_sample=False, source="prequential")
+    return values
 
 
-def own(signals: Signals) -> Probabilities:
-    """The run's own probabilities: the mean over the observed epochs, (N, K). In sample; see the module."""
+def own(signals: Signals) -> np.ndarray:
+    """(N, K) the run's own probabilities: the mean over the observed epochs. In sample; see the module."""
     _need_logits(signals)
-    return Probabilities(mean_probability(signals), in_sample=True, source="run")
-
-
-def from_folds(n: int, folds: Iterable[tuple[ArrayLike, ArrayLike]]) -> Probabilities:
-    """(N, K) from (rows (m,), probabilities (m, K)) of each fold's held-out rows.
-
-    Raises InputError for a row in two folds, for folds with different classes, and for what is no distribution.
-    """
-    values, seen = None, np.zeros(n, dtype=np.int64)
-    for number, (given_rows, given) in enumerate(folds, start=1):
-        rows, p = np.asarray(given_rows), np.asarray(given, dtype=np.float64)
-        if values is None:
-            values = np.full((n, p.shape[1] if p.ndim == 2 else 0), np.nan)
-        if p.shape != (len(rows), values.shape[1]):
-            raise InputError(
-                f"fold {number}: probabilities of shape ({len(rows)}, {values.shape[1]}) are needed, not {p.shape}"
-            )
-        if len(rows) and (rows.min() < 0 or rows.max() >= n):
-            raise InputError(f"fold {number} names row {int(rows.max())} of {n}")
-        if not np.allclose(p.sum(axis=1), 1, atol=1e-3) or (p < 0).any():
-            raise InputError(f"fold {number}: every row of probabilities must be at least 0 and sum to 1")
-        np.add.at(seen, rows, 1)
-        values[rows] = p
-    if values is None or (seen > 1).any():
-        what = "no folds" if values is None else f"row {int(np.argmax(seen > 1))} is held out twice"
-        raise InputError(f"from_folds: {what}; every row belongs to one fold")
-    return Probabilities(values, in_sample=False, source="folds")
+    return mean_probability(signals)
 
 
 def _need_logits(signals: Signals) -> None:

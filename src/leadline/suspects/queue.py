@@ -14,8 +14,7 @@ import numpy as np
 import polars as pl
 
 from leadline.errors import InputError, nearest
-from leadline.suspects.estimate import Draw
-from leadline.suspects.held_out import rank_by
+from leadline.suspects.ranking import rank_probabilities
 
 State = Literal["open", "decided", "others", "all"]
 STATES: tuple[str, ...] = get_args(State)
@@ -146,7 +145,7 @@ def by_probability(predictions: pl.DataFrame, classes: tuple[str, ...]) -> pl.Da
     p = predictions.select(f"prob_{name}" for name in classes).to_numpy().astype(np.float64)  # (N, K)
     place = {name: k for k, name in enumerate(classes)}
     gold = np.array([place[name] for name in label.to_list()], dtype=np.int64)
-    return rank_by(ids.to_list(), gold, classes, p, 1 - p[np.arange(len(p)), gold], "by the trained model")
+    return rank_probabilities(ids.to_list(), gold, classes, p, 1 - p[np.arange(len(p)), gold], "by the trained model")
 
 
 def matching(deck: Deck, asked: Filter) -> np.ndarray:
@@ -215,11 +214,3 @@ def sample(deck: Deck, most: int = 4000, seed: int = 0) -> np.ndarray:
         first = there[: most // 2]
         there = np.concatenate([first, dice.choice(there[most // 2 :], most - len(first), replace=False)])
     return dice.permutation(there)
-
-
-def as_draw(drawn: pl.DataFrame, places: np.ndarray) -> Draw:
-    """A kept draw (`Decisions.drawn`) as `estimate.draw` made it; places (m,) of its ids in the deck."""
-    stratum = drawn["stratum"].to_numpy()
-    sizes = np.zeros(int(stratum.max()) + 1, dtype=np.int64)
-    sizes[stratum] = drawn["size"].to_numpy()
-    return Draw(places, stratum, drawn["probability"].to_numpy(), sizes)
