@@ -19,9 +19,9 @@ from leadline.signals import Signals
 from leadline.suspects import queue
 from leadline.suspects.decisions import Decisions, checked_reviewer
 from leadline.suspects.queue import Deck, Filter
+from leadline.suspects.ranking import USUAL
 
 MAP = ("confidence", "variability", "action_mean", "loss_std")
-USUAL = ("aum", "action_mean")  # the first of them that a run has ranks its suspects
 
 
 @dataclass
@@ -123,8 +123,8 @@ def _train_deck(run: Run, score: str | None) -> tuple[Deck, tuple[str, str]]:
     columns = scored.columns()
     if score is not None and score in scored.left_out:
         raise InputError(f"--score {score}: {scored.left_out[score]}")
-    by = score or next((name for name in USUAL if name in columns), None)
-    if by is None:
+    by = score or suspects.usual(columns)
+    if by not in columns:
         raise InputError(f"{run.path}: nothing to rank by: {'; '.join(sorted(set(scored.left_out.values())))}")
     listed = run.path / "suspects.csv"
     from_file = score is None and listed.is_file()
