@@ -291,6 +291,19 @@ def test_two_pages_of_one_queue(tab: Any, inside: Any, run: Path) -> None:
     assert tab.problems == []
 
 
+def test_a_server_that_does_not_answer_is_told_and_the_same_key_tries_again(tab: Any, inside: Any, run: Path) -> None:
+    tab.goto(inside(run))
+    tab.evaluate("htmx.config.timeout = 200")  # milliseconds
+    tab.route("**/decide", lambda route: None)
+    tab.keyboard.press("k")
+    tab.wait_for_selector("#trouble:not([hidden])")
+    assert "may not be saved" in tab.text_content("#trouble") and log(run).is_empty()
+    tab.unroute("**/decide")
+    tab.evaluate("htmx.config.timeout = 30000")
+    press(tab, "k")
+    assert log(run).select("id", "action").rows() == [("e000", "keep")] and tab.locator("#trouble").is_hidden()
+
+
 def test_many_classes_by_keyboard(tab: Any, inside: Any, tmp_path: Path) -> None:
     classes = [f"topic {name}" for name in "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split()]
     run = minimal_run(tmp_path / "many", {"text": [f"m {i}" for i in range(36)]}, n=36, classes=classes).path
