@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 import leadline
 from conftest import write_tiny
-from leadline import audit, scores, suspects
+from leadline import audit, scores, suspects, sweep
 from leadline.audit.folds import folds
 from leadline.audit.forgetting import forgotten_at
 from leadline.audit.usable import bits
 from leadline.data.corruption import THRESHOLD, threshold_samples
 from leadline.data.examples import Examples, with_hashes
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.learn.outcome import Outcome
 from leadline.learn.recorder import Recorder
 from leadline.runs import Run
@@ -106,22 +106,41 @@ def test_planted_errors_rank_high(run):
 
 
 @pytest.mark.long
-def test_threshold_and_null(run):
+def test_threshold_samples(run):
     found = audit.threshold_samples(run)
     assert found.aum.shape == (N,) and np.isfinite(found.aum).all() and len(found.cutoffs) == 2
     part = opened(run.path / "audit" / "threshold-seed0" / "part0-s0")
     assert (part.train.table["_label"] == THRESHOLD).sum() == N // (len(run.classes) + 1)
-    probabilities = np.full((N, len(run.classes)), 1 / len(run.classes))
-    information = audit.pvi(run, probabilities)
-    null = opened(run.path / "audit" / "null" / "null-s0").predictions("train")
-    assert information == pytest.approx(np.log2(1 / len(run.classes)) - np.log2(null["gold_probability"].to_numpy()))
 
 
 @pytest.mark.long
 def test_second_split(run):
     found = audit.second_split_forgetting(run, epochs=1)
-    assert found.shape == (N,) and not np.isnan(found).any()
-    assert set(np.unique(found)) <= {0.0, 1.0, np.inf}
+    for h in (0, 1):  # each half is judged by the models that began with it
+        paths = [run.path / "audit" / f"{phase}-split-seed0" / f"{phase}{h}-s0" for phase in ("first", "second")]
+        before, after = (opened(path).signals.stack("correct")[-1] == 1 for path in paths)
+        own = folds(run.signals.gold, 2, seed=0) == h
+        expected = np.where(after, np.inf, np.where(before, 1.0, 0.0))
+        np.testing.assert_array_equal(found[own], expected[own])
+    assert np.isinf(found).any()
+
+
+def test_a_probe_that_trains(run, leadline, tmp_path):
+    """PVI by hand: what two folds say of rows they have not seen, over what a model says that has read nothing."""
+    status, out, _ = leadline("probe", run.path, "--probe", "pvi", "--folds", 2, "--json")
+    told = json.loads(out)["probes"]
+    assert status == 0 and list(told) == ["pvi"] and (told["pvi"]["folds"], told["pvi"]["null"]) == (2, "trained")
+    null = opened(run.path / "audit" / "null" / "null-s0").predictions("train")["gold_probability"].to_numpy()
+    assert len(np.unique(null.round(5))) == len(run.classes), "one answer for each class"
+    read = audit.out_of_sample(run, 2)[np.arange(N), run.signals.gold]
+    values = np.load(told["pvi"]["path"])
+    np.testing.assert_allclose(values, np.log2(read) - np.log2(null), rtol=1e-6)
+    assert opened(run.path).scores("pvi")["pvi"].to_list() == values.tolist()
+    for name in ("examples.parquet", "signals"):
+        (tmp_path / name).symlink_to(run.path / name)
+    for name in ("pvi", "second_split_forgetting"):
+        status, _, err = leadline("probe", tmp_path, "--probe", name)
+        assert status == 2 and "no recipe and model to train again" in err and not (tmp_path / "probes").exists()
 
 
 # --- leadline audit ---------------------------------------------------------------------------------------------------
@@ -251,6 +270,15 @@ def test_a_class_that_one_fold_would_hold_is_refused(run, monkeypatch):
     monkeypatch.setattr(sys.modules["leadline.audit.folds"], "together", lambda made: made.signals.gold)
     with pytest.raises(InputError, match="rows of class `dry` are of one group.*prequential"):
         audit.out_of_sample(run, 3)
+
+
+def test_an_interrupted_training_is_no_failed_one(run, monkeypatch):
+    monkeypatch.setattr(sweep, "run", lambda *_, **__: {"fold0-s0": "finished", "fold1-s0": "interrupted"})
+    with pytest.raises(KeyboardInterrupt):
+        audit.out_of_sample(run, 4)
+    monkeypatch.setattr(sweep, "run", lambda *_, **__: {"fold0-s0": "failed", "fold1-s0": "skipped"})
+    with pytest.raises(LeadlineError, match="2 of 2 trials did not finish .*sweep logs"):
+        audit.out_of_sample(run, 4)
 
 
 def test_an_import_is_audited_by_its_own_signals(run, tmp_path):

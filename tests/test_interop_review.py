@@ -35,13 +35,13 @@ HOSTILE = [
 ]
 
 
-def make(path: Path, n: int = 12, inputs=("text",), classes=CLASSES, logits=True, texts=True, epochs=2) -> Run:
+def make(path: Path, n: int = 12, inputs=("text",), classes=CLASSES, logits=True, texts=True, epochs=2, ids=()) -> Run:
     """A run of n examples whose first inputs are hostile; the label is doubted where the row is divisible by 4."""
     rng = np.random.default_rng(0)
     gold = np.arange(n) % len(classes)
-    columns: dict[str, Any] = {"_id": [f"id {i}" for i in range(n)], "_split": ["train"] * n}
+    columns: dict[str, Any] = {"_id": [*ids, *(f"id {i}" for i in range(len(ids), n))], "_split": ["train"] * n}
     for name in inputs if texts else ():
-        columns[name] = [HOSTILE[i] if i < len(HOSTILE) else f"{name} of {i}" for i in range(n)]
+        columns[name] = [HOSTILE[i] if i < len(HOSTILE) else "" if i == 9 else f"{name} of {i}" for i in range(n)]
     columns["_label"] = [classes[k] for k in gold]
     examples = Examples(pl.DataFrame(columns), inputs=tuple(inputs) if texts else (), classes=tuple(classes))
     examples = with_hashes(examples)
@@ -235,6 +235,26 @@ def test_answers_on_other_data_are_refused_before_anything_is_recorded(tmp_path)
 
 
 # --- Label Studio ---
+
+
+ODD = ["a b/\u00e9", 'q"uote, and comma', "new\nline", "\u2028", "<b>&amp;</b>", "\U0001f600", "0", "00", " pad ", "-"]
+
+
+def test_odd_ids_pairs_and_empty_texts_come_back_as_they_went(tmp_path):
+    run = make(tmp_path / "run", n=10, inputs=("label", "Other text"), ids=ODD)
+    found = doubted(run)
+    argilla.write(found, tmp_path / "argilla")
+    labelstudio.write(found, tmp_path / "studio")
+    assert pl.read_parquet(spotlight.write(run, tmp_path, found)[0])["id"].to_list() == ODD
+    for room, name, file in ((argilla, "argilla", "records.json"), (labelstudio, "studio", "tasks.json")):
+        items = json.loads((tmp_path / name / file).read_text(encoding="utf-8"))
+        for item in items:
+            item["responses"] = {"label": [{"value": "yes", "user_id": name, "status": "submitted"}]}
+            chosen = {"from_name": "label", "type": "choices", "value": {"choices": ["yes"]}}
+            item["annotations"] = [{"completed_by": {"email": name}, "result": [chosen]}]
+        (tmp_path / file).write_text(json.dumps(items), encoding="utf-8")
+        assert answers.record(run, room.read(tmp_path / file, run), tmp_path / file).n == len(ODD)
+        assert {id for id, reviewer in decided(run) if reviewer == name} == set(ODD)
 
 
 def test_label_studio_gets_tasks_that_fit_the_configuration(tmp_path):

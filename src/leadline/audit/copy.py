@@ -85,10 +85,15 @@ def swept(
     jobs: int = 1,
     tell: Tell = silent,
 ) -> Sweep:
-    """The sweep `name` of a run, all of its trials finished. Raises LeadlineError when one failed."""
+    """The sweep `name` of a run, all of its trials finished. Raises LeadlineError when one failed.
+
+    An interrupt (Ctrl-C) that the trials were stopped by is raised again.
+    """
     document = {"name": name, "recipe": dict(recipe), "trials": list(trials)}
     defined = sweep.load(document | ({"seeds": list(seeds)} if seeds else {}), run.path / FOLDER)
     states = sweep.run(defined, jobs=jobs, tell=tell)
+    if "interrupted" in states.values():
+        raise KeyboardInterrupt  # what was asked for; the same command goes on where each trial was
     bad = {title: state for title, state in states.items() if state not in ("finished", "there")}
     if bad:
         first, state = next(iter(bad.items()))

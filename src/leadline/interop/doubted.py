@@ -16,7 +16,7 @@ from leadline.errors import InputError
 from leadline.interop.whole import harmless
 from leadline.runs import Run, Scored
 from leadline.scores import SCORES
-from leadline.suspects import rank
+from leadline.suspects import rank, usual
 
 SHOWN = ("confidence", "variability", "correctness", "forgetting", "action_mean", "aum", "el2n", "entropy")
 BLOCK = 5000  # rows at a time
@@ -97,7 +97,7 @@ def doubted(run: Run, by: str | None = None, top: int | None = None, suspects: P
     """The training examples of a run as they are to be reviewed: a table in the order of doubt.
 
     by        rank by this score; else in the order of `suspects` (a file of `leadline audit`; default: suspects.csv of
-              the run where it has one), else by AUM, else by the first score that says what is hard
+              the run where it has one), else by the usual score
     top       only so many
     Raises InputError for a score that does not say which labels are doubtful, and suspects of other examples.
     """
@@ -107,19 +107,14 @@ def doubted(run: Run, by: str | None = None, top: int | None = None, suspects: P
     if by is None and (suspects is not None or listed.is_file()):
         said, ranked_by = _listed(run, listed).head(len(run.train) if top is None else top), listed.name
     else:
-        usable = [name for name in ("aum", *columns) if name in columns and _usable(name)]
-        by = by or (usable[0] if usable else "aum")  # `rank` says what is missing
-        said, ranked_by = rank(run.signals, columns, by, top), by
+        ranked_by = by or usual(columns)
+        said = rank(run.signals, columns, ranked_by, top)
     found = _with_scores(run, said, scored)
     told = []
     if top is None and found.height < len(run.train):
         told.append(f"{len(run.train) - found.height:,} examples have no rank in {ranked_by} and are left out")
     kept = runs.kept_features(run, "train") or runs.kept_features(run, "train", vectors.SOURCE)
     return Doubted(run, found, ranked_by, None if kept is None else kept[0], told)
-
-
-def _usable(name: str) -> bool:
-    return SCORES[name].higher_is in ("harder", "easier")
 
 
 def _listed(run: Run, path: Path) -> pl.DataFrame:
