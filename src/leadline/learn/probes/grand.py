@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from leadline.learn import models
+from leadline.learn import memory, models
 from leadline.learn.probes.subject import Subject, asked
 
 TOKENS = 8192  # per batch: a forward pass without activations, as in `predict`
@@ -47,6 +47,7 @@ def grand(subject: Subject, tokens: int = TOKENS) -> np.ndarray:
                 losses = subject.task.training_loss(subject.model(**batch.inputs), batch)  # (B,)
                 (error,) = torch.autograd.grad(losses.sum(), seen["z"])
                 values[rows] = _norms(error.double(), seen["h"].double(), layer.bias is not None).cpu().numpy()
+                memory.give_back()
     finally:
         hook.remove()
     return values

@@ -25,7 +25,6 @@ from leadline.learn.probes.subject import Subject, asked
 
 TOKENS = 512  # per batch: activations are kept for the backward pass, and larger ones are no faster on a processor
 OFTEN = 20  # batches after which freed memory is given back
-TRIED = 4  # examples that are done both ways
 SAME = 1e-3  # relative, in float32
 
 Squares = Callable[[Any, Tensor, Tensor], Tensor]  # (layer, input, gradient of the output) -> (B,) squared norms
@@ -74,9 +73,8 @@ def stranger(model: nn.Module) -> str | None:
 
 
 def _differ(subject: Subject) -> str | None:
-    """Examples of unequal length, both ways."""
-    order = np.argsort(subject.lengths, kind="stable")
-    rows = np.unique(order[np.linspace(0, len(order) - 1, TRIED).round().astype(int)])
+    """A few examples, both ways."""
+    rows = subject.few()
     slow = one_by_one(subject, rows)
     try:
         with asked(subject.model), Norms(subject.model) as norms:

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from leadline.learn import memory
 from leadline.learn.predict import batches
+from leadline.learn.probes.first_token import first_token_only
 from leadline.learn.probes.subject import Entrance, Subject, asked
 
-TOKENS = 512  # per batch: activations are kept for the backward pass, and larger ones are no faster on a processor
+TOKENS = 1024  # per batch: smaller ones read the weights more often, in larger ones more is padded
 BUDGET = 32 * 2**20  # bytes of gradients in memory at a time; reading weights for a block costs next to nothing
 CACHED = 64  # tokens whose deviation is worked out at a time
 
@@ -32,15 +33,18 @@ def vog(subject: Subject, put: Callable[[int], None], checkpoints: int, tokens: 
     """
     windows = {"all": slice(None), **thirds(checkpoints)}
     found = {name: np.empty(len(subject)) for name in windows}
-    for rows in _blocks(subject, checkpoints):
-        ends = np.cumsum(subject.lengths[rows])
-        s = np.empty((checkpoints, int(ends[-1]), _width(subject.model)), dtype=np.float32)  # (K, P, D)
-        for t in range(checkpoints):
-            put(t)
-            _fill(s[t], subject, rows, ends, tokens)
-            memory.give_back()
-        for name, window in windows.items():
-            found[name][rows] = deviation(s[window], ends)
+    model = subject.model
+    with asked(model), Entrance(model) as entrance:
+        with first_token_only(model, lambda: gradients(subject, subject.few(), entrance)[0]):
+            for rows in _blocks(subject, checkpoints):
+                ends = np.cumsum(subject.lengths[rows])
+                s = np.empty((checkpoints, int(ends[-1]), _width(model)), dtype=np.float32)  # (K, P, D)
+                for t in range(checkpoints):
+                    put(t)
+                    _fill(s[t], subject, rows, entrance, tokens)
+                    memory.give_back()
+                for name, window in windows.items():
+                    found[name][rows] = deviation(s[window], ends)
     return found
 
 
@@ -94,14 +98,14 @@ def _width(model: Any) -> int:
     return int(model.config.hidden_size)
 
 
-def _fill(s: np.ndarray, subject: Subject, rows: np.ndarray, ends: np.ndarray, tokens: int) -> None:
-    """Gradients at one checkpoint into s (P, D), the tokens of `rows` one after the other."""
-    starts = ends - subject.lengths[rows]
-    with asked(subject.model), Entrance(subject.model) as entrance:
-        for piece in batches(subject.lengths[rows], tokens):
-            gradient, real = gradients(subject, rows[piece], entrance)
-            places = np.concatenate([np.arange(starts[i], ends[i]) for i in piece])
-            s[places] = gradient[real].cpu().numpy()
+def _fill(s: np.ndarray, subject: Subject, rows: np.ndarray, entrance: Entrance, tokens: int) -> None:
+    """Gradients of the present weights into s (P, D), the tokens of `rows`, in order of length, one after the other."""
+    filled = 0
+    for piece in batches(subject.lengths[rows], tokens):  # keeps that order
+        gradient, real = gradients(subject, rows[piece], entrance)
+        found = gradient[real].cpu().numpy()
+        s[filled : filled + len(found)] = found
+        filled += len(found)
 
 
 def gradients(subject: Subject, rows: np.ndarray, entrance: Entrance) -> tuple[Tensor, Tensor]:
