@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from leadline.errors import InputError
 from leadline.learn import models as learned
 from leadline.learn.kept_weights import kept_epochs, put_weights
 from leadline.learn.probes import depth, grand, grand_full, vog
-from leadline.learn.probes.subject import Subject
+from leadline.learn.probes.first_token import first_token_only
+from leadline.learn.probes.subject import Entrance, Subject, asked
 from leadline.learn.tasks.classification import Classification
 from leadline.learn.tasks.regression import Regression
 from leadline.report.maps import write_map
@@ -313,6 +315,29 @@ def test_vog_does_not_depend_on_its_blocks(saved: dict[str, Path], monkeypatch: 
         np.testing.assert_allclose(in_blocks[name], values, **CLOSE)
 
 
+def shortened(subject: Subject) -> bool:
+    with asked(subject.model), Entrance(subject.model) as entrance:
+        tried = lambda: vog.gradients(subject, subject.few(), entrance)[0]  # noqa: E731
+        with first_token_only(subject.model, tried) as answer:
+            return answer
+
+
+@pytest.mark.parametrize(("family", "expected"), [("bert", True), ("deberta-v2", True), ("gpt2", False)])
+def test_the_last_block_goes_on_with_the_first_token_where_no_other_is_read(
+    saved: dict[str, Path], family: str, expected: bool
+) -> None:
+    subject = make(saved[family], n=5)
+    assert shortened(subject) is expected
+    assert not any(m._forward_pre_hooks for m in subject.model.modules())
+
+
+def test_a_head_that_reads_all_tokens_gets_them(saved: dict[str, Path]) -> None:
+    subject = make(saved["bert"], n=6)
+    pooler = subject.model.bert.pooler
+    pooler.forward = lambda hidden: pooler.activation(pooler.dense(hidden[:, 0] + hidden[:, -1]))
+    assert not shortened(subject)
+
+
 def test_an_example_longer_than_a_block_is_a_block(saved: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     subject = make(saved["bert"], n=3)
     monkeypatch.setattr(vog, "BUDGET", 1)
@@ -530,6 +555,8 @@ def test_weights_that_were_not_kept(run: Run, leadline: Callable[..., tuple[int,
     assert not (run.path / "probes").exists(), "said before anything is computed"
     status, _, said = leadline("probe", run.path, "--probe", "grand", "--checkpoint", "2")
     assert status == 2 and "the weights of epoch 2 were not kept (those of the epochs 3)" in said
+    status, _, said = leadline("probe", run.path, "--probe", "depth", "--checkpoint", "7")
+    assert status == 2 and "there is no epoch 7; this run has 3" in said
     shutil.rmtree(run.path / "checkpoints")
     status, _, said = leadline("probe", run.path, "--probe", "grand")
     assert status == 2 and "grand needs the model early in training, and of its weights none were kept" in said
@@ -540,7 +567,7 @@ def test_weights_that_were_not_kept(run: Run, leadline: Callable[..., tuple[int,
 def test_the_command_that_a_run_names_keeps_the_weights(bare: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError) as told:
         experiment.probe(bare, ["grand"])
-    command = str(told.value).split("`")[3].split()
+    command = shlex.split(str(told.value).split("`")[3])
     assert command[:2] == ["leadline", "train"] and command[3:] == ["--set", "record.checkpoints=[1]"]
     again = experiment.train(command[2], overrides=[command[4]], name="again", root=tmp_path)
     assert kept_epochs(again.path / "checkpoints") == [1] and "grand" in experiment.probe(again, ["grand"])
@@ -552,6 +579,8 @@ def test_names_and_runs_that_cannot_be_probed(run: Run, leadline: Callable[..., 
     assert "no such probe. Did you mean `vog`" in leadline("probe", run.path, "--probe", "vogg")[2]
     with pytest.raises(InputError, match="vog reads every epoch whose weights were kept"):
         experiment.probe(run, ["vog"], checkpoint=1)
+    status, _, said = leadline("probe", run.path, "--probe", "pvi,second_split_forgetting", "--checkpoint", "1")
+    assert status == 2 and "pvi, second_split_forgetting: by training other models" in said
 
     shutil.rmtree(run.path / "model")
     with pytest.raises(InputError, match="this run has no model .an import, or somebody else's loop., and a probe"):

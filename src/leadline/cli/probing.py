@@ -41,11 +41,16 @@ def probe(
     Example: leadline probe runs/reviews-minilm-1 --probe vog,grand
     """
     from leadline import runs
+    from leadline.errors import InputError
 
     opened, names = runs.open(run), split_list(probe)
     known_probes(names)
     settings: dict[str, Mapping[str, Any]] = {}
     own = [name for name in names if name not in SWEEPS]
+    if checkpoint is not None and names and not own:
+        raise InputError(
+            f"--checkpoint {checkpoint}: no kept weights are read; {', '.join(names)}: by training other models"
+        )
     if own or not names:
         say("loading torch and transformers")
         from leadline import experiment
@@ -94,10 +99,11 @@ def print_probes(run: Run, settings: Mapping[str, Mapping[str, Any]]) -> None:
     from leadline.scores import SCORES
 
     record = run.signals
-    rows = [
-        [name, SCORES[name].higher_is, *summary(record.probes[name]), ", ".join(map(str, about.get("checkpoints", [])))]
-        for name, about in settings.items()
-    ]
+    rows = []
+    for name, about in settings.items():
+        values = [None if v is None else f"{v:.3g}" for v in summary(record.probes[name])]  # those of VoG are tiny
+        epochs = ", ".join(map(str, about.get("checkpoints", [])))
+        rows.append([name, SCORES[name].higher_is, *values, epochs])
     header = ["probe", "high means", "min", "median", "max", "epochs"]
     print_table(f"probes of {len(record):,} examples", header, rows)
     for name, about in settings.items():

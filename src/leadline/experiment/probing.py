@@ -71,6 +71,9 @@ class Probing:
         if asked is None:
             self._need(name, "the model early in training", 1, "[1]")
             return self.epochs[0]
+        trained = len(self.run.events("epoch"))
+        if not 1 <= asked <= trained:
+            raise InputError(f"{self.run.path}: there is no epoch {asked}; this run has {trained}")
         if asked not in self.epochs:
             have = f"those of the epochs {', '.join(map(str, self.epochs))}" if self.epochs else "none"
             raise InputError(
@@ -90,7 +93,8 @@ class Probing:
             )
 
     def _again(self, keep: str) -> str:
-        command = f"leadline train {quote(str(self.run.path / 'recipe.yaml'))} --set record.checkpoints={keep}"
+        recipe, key = quote(str(self.run.path / "recipe.yaml")), quote(f"record.checkpoints={keep}")
+        command = f"leadline train {recipe} --set {key}"
         return f"`record.checkpoints: {keep}` keeps them: train again with `{command}`"
 
 
