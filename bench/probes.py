@@ -1,14 +1,14 @@
 """What probes cost: beside a plain loop over examples, and in memory as the data grow tenfold.
 
-    python bench/probes.py [--n 300] [--checkpoints 3] [--rounds 3] [--threads 2] [--toy]
+    python bench/probes.py [--n 1000] [--checkpoints 2] [--rounds 3] [--threads 2] [--toy]
 
 MiniLM on tweets (sarcasm) in float32, the same threads for all, texts encoded before the clock starts, in turns:
 - VoG by batches and blocks, against one example at a time (the gradient of its gold logit for its embeddings) and
   against one example at a time with the gradients of all parameters (the full-model loop);
 - GraNd of all parameters by batches, against the full-model loop;
 - GraNd of the last layer in closed form, against autograd.
-Values are compared too: the largest relative difference. Then VoG, GraNd and depth of --memory examples and of ten
-times as many, each in a process of its own: the largest private memory (RssAnon, sampled every 20 ms) above that before
+Values are compared too: the largest relative difference. Then all four of --memory examples and of ten times as many,
+each in a process of its own: the largest private memory (RssAnon, sampled every 20 ms) above that before
 the probe. Writes bench/results/probes.json.
 """
 
@@ -191,6 +191,7 @@ def memory_of(probe: str, n: int, toy: bool) -> dict[str, Any]:
         put(0)
         work: dict[str, Callable[[], Any]] = {
             "vog": lambda: vog.vog(subject, put, 2),
+            "grand": lambda: grand.grand(subject),
             "grand_full": lambda: grand_full.grand_full(subject),
             "depth": lambda: depth.prediction_depth(subject, subject.targets, 2, Path(scratch)),
         }
@@ -212,7 +213,7 @@ def memory_of(probe: str, n: int, toy: bool) -> dict[str, Any]:
 
 def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
     found = []
-    for probe in ("vog", "grand_full", "depth"):
+    for probe in ("vog", "grand", "grand_full", "depth"):
         for n in (options.memory, 10 * options.memory):
             command = [sys.executable, __file__, "--one", probe, str(n), *(["--toy"] if options.toy else [])]
             told = subprocess.run([*command, "--threads", str(options.threads)], capture_output=True, text=True)
@@ -225,8 +226,8 @@ def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--n", type=int, default=300)
-    parser.add_argument("--checkpoints", type=int, default=3)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--checkpoints", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=300, help="examples; and ten times as many")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
