@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file
 
 from conftest import until, write_tiny
 from leadline import processes
@@ -36,6 +37,7 @@ def place(tmp_path_factory) -> Path:
         "loss": {"class_weights": {"dry": 2.0, "wet": 0.5}},
         "training": {"epochs": 2, "batch_size": 16, "precision": "fp32", "max_length": 32, "log_every": 1,
                      "micro_batch": 4},
+        "record": {"checkpoints": [1]},
     }  # fmt: skip
     (directory / "recipe.yaml").write_text(json.dumps(document))
     return directory
@@ -76,6 +78,10 @@ def test_two_processes_change_nothing_but_time(place, alone, options):
         assert period.recorded.all() and period.trained.all()
         assert (period.step == alone.signals.epoch(int(period.metadata["period"])).step).all()
     assert two.predictions("validation")["predicted"].equals(alone.predictions("validation")["predicted"])
+    kept = [load_file(run.path / "checkpoints" / "epoch_001" / "model.safetensors") for run in (alone, two)]
+    assert kept[0].keys() == kept[1].keys() and all(np.abs(kept[0][n] - kept[1][n]).max() < 1e-5 for n in kept[0])
+    end = load_file(two.path / "model" / "model.safetensors")
+    assert np.abs(kept[1]["classifier.weight"] - end["classifier.weight"]).max() > 1e-4, "of its epoch, not of the end"
     config = json.loads((two.path / "model" / "config.json").read_text())
     assert config["architectures"] == ["BertForSequenceClassification"]
     again = train(place, two.name, "--processes", "2", *options)
