@@ -31,6 +31,7 @@ def test_pacing_of_the_worked_example():
 def test_steps_and_baby_steps():
     share = pacing("step", 0.1, factor=2.0)  # 0.1, 0.2, 0.4, 0.8, then all: four equal distances
     assert [share(t) for t in (0, 0.24, 0.25, 0.5, 0.75, 0.99, 1.0)] == pytest.approx([0.1, 0.1, 0.2, 0.4, 0.8, 0.8, 1])
+    assert [share(step / (0.1 * 3 * 10)) for step in (2, 3)] == [0.4, 1.0]  # 0.1 x 3 x 10 is a little more than 3
     share = pacing("baby-steps", 0.3, buckets=3, n=10)
     assert [share(t) for t in (0, 0.33, 0.34, 0.67, 1.0)] == pytest.approx([0.4, 0.4, 0.7, 1.0, 1.0])
 

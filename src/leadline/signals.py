@@ -212,8 +212,8 @@ class Signals:
         kept = self.periods[skip_epochs:max_epochs]
         if not kept:
             raise InputError(
-                f"no epochs left: the run has {len(self.periods)}; "
-                f"--max-epochs {max_epochs} --skip-epochs {skip_epochs} keeps none"
+                f"no epochs left: the run has {len(self.periods)}; of the first "
+                f"{max_epochs or len(self.periods)}, skipping {skip_epochs} keeps none"
             )
         return replace(self, periods=kept)
 

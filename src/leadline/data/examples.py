@@ -243,12 +243,14 @@ def _hash_bytes(column: pl.Series) -> bytes:
     return b"".join(b"-" if value is None else value.to_bytes(8, "little") for value in column)
 
 
-def join(run: Examples, data: Examples, labels: str = "same", where: str = "the data") -> np.ndarray:
+def join(
+    run: Examples, data: Examples, labels: str = "same", where: str = "the data", advice: str | None = None
+) -> np.ndarray:
     """For each row of `run`, the row of `data` that is the same example: (N,) int64.
 
     Joined by id; id and input hash must match for every row of `run`. Different labels are refused unless
     `labels="ignore"`. Without inputs on one side (an import without texts) id and label decide alone.
-    Raises InputError that counts the rows that do not match and names the first.
+    Raises InputError that counts the rows that do not match and names the first; `advice` where `data` is no file.
     """
     place = {name: row for row, name in enumerate(data.ids)}
     rows = np.array([place.get(name, -1) for name in run.ids], dtype=np.int64)
@@ -256,7 +258,7 @@ def join(run: Examples, data: Examples, labels: str = "same", where: str = "the 
         first = run.ids[int(np.flatnonzero(rows < 0)[0])]
         raise InputError(
             f"{where}: {int((rows < 0).sum())} of the run's {len(run)} examples are not there (first id: {first}). "
-            "Give the file that the run was trained on, or a copy with the same id column"
+            + (advice or "Give the file that the run was trained on, or a copy with the same id column")
         )
     for column, what in (("_input_hash", "inputs"), ("_label_hash", "label")):
         if column == "_label_hash" and labels == "ignore":
@@ -268,7 +270,7 @@ def join(run: Examples, data: Examples, labels: str = "same", where: str = "the 
             if ours[i] is not None and theirs[row] is not None and ours[i] != theirs[row]
         ]
         if differ:
-            advice = (
+            advice = advice or (
                 "the file was edited, or shuffled without an id column (set data.id)"
                 if what == "inputs"
                 else "the file was relabelled"

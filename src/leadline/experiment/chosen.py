@@ -15,6 +15,7 @@ from leadline.plans.epoch import Plan, every
 from leadline.plans.weights import of_examples
 from leadline.recipe import Recipe, Select
 from leadline.runs import Run, Standing
+from leadline.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Chosen:
 
     rows: np.ndarray  # (M,) sorted
     plan: Plan
-    weights: np.ndarray  # (N,) mean 1: what a score makes of each example's weight
+    weights: np.ndarray  # (N,) what a score makes of each example's weight; mean 1 over `rows`
     says: tuple[str, ...]  # for a person
 
 
@@ -36,8 +37,9 @@ def choose(recipe: Recipe, train: Examples, base: Run | None) -> Chosen:
     entries = n if recipe.training.steps == "same-as-full" else len(rows)
     weights = np.ones(n)
     if (w := recipe.loss.example_weights) is not None:
-        weights = of_examples(standing().difficulty(w.score), w.rule, w.favour, w.lowest, w.drop)
-        says += [f"weights by {w.score} ({w.rule}, {w.favour} examples count more): {_spread(weights)}"]
+        weights[rows] = of_examples(standing().difficulty(w.score)[rows], w.rule, w.favour, w.lowest, w.drop)
+        spread = f"from {weights[rows].min():.2f} to {weights[rows].max():.2f}"
+        says += [f"weights by {w.score} ({w.rule}, {w.favour} examples count more): {spread}"]
     if recipe.curriculum is not None:
         plan, told = _curriculum(recipe, train, rows, entries, standing)
         return Chosen(rows, plan, weights, (*says, told))
@@ -71,8 +73,9 @@ def selected(
         rows, how = subset.keep_regions(standing().category, select.keep), f"regions {', '.join(select.keep)}"
     elif select.score is not None:
         ((way, share),) = select.by_score.items()
-        rows = getattr(subset, way)(standing().difficulty(select.score), share)
-        how = f"{select.score}: {way.replace('_', ' ')} {share:g}"
+        rows = getattr(subset, way)(standing().column(select.score), share)
+        high = SCORES[select.score].higher_is
+        how = f"{select.score}{f', high is {high}' if high != 'neither' else ''}: {way.replace('_', ' ')} {share:g}"
     elif select.random is not None:
         rows, how = subset.random(n, share=select.random, seed=seed), f"a random {select.random:g}, seed {seed}"
     else:
@@ -83,9 +86,10 @@ def selected(
 
 
 def _by_id(path: str, train: Examples) -> np.ndarray:
-    if not Path(path).is_file():
-        raise InputError(f"select.ids: {path}: no such file; it has an id a line")
-    asked = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line]
+    try:
+        asked = [line for line in Path(path).read_text(encoding="utf-8-sig").split("\n") if line]
+    except UnicodeDecodeError:
+        raise InputError(f"select.ids: {path}: not a text in UTF-8; it has an id a line") from None
     place = {name: row for row, name in enumerate(train.ids)}
     unknown = [name for name in asked if name not in place]
     if unknown:
@@ -119,13 +123,8 @@ def _curriculum(
     t = recipe.training
     plan = curriculum.curriculum(order, share, c.full_at, t.epochs, entries, t.batch_size, t.seed)
     unknown = int(np.isnan(difficulty[rows]).sum())
+    order_by = f"{c.order} by {c.score}" if c.score else c.order
     told = (
-        f"curriculum: {c.order}{f' by {c.score}' if c.score else ''}, {c.pacing} from {share(0.0):.2f} of the examples"
+        f"curriculum: {order_by}, {c.pacing} from {share(0.0):.2f} of the examples, all at {c.full_at:g} of the steps"
     )
-    return plan, told + f", all at {c.full_at:g} of the steps" + (
-        f"; {unknown} without a score last" if unknown else ""
-    )
-
-
-def _spread(weights: np.ndarray) -> str:
-    return f"from {weights.min():.2f} to {weights.max():.2f}"
+    return plan, told + (f"; {unknown} without a score last" if unknown else "")

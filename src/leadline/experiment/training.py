@@ -268,7 +268,8 @@ def _evaluate_splits(job: Job, path: Path) -> dict[str, float]:
 
 def _views(run: Run, recorded: bool, extra: list[sanity.Check], log: Log) -> None:
     """What the record says: scores.parquet, suspects.csv, and the training check."""
-    checks = [*(sanity.of_record(run.signals) if recorded else []), *extra]
+    whole = run.recipe is None or (run.recipe.select is None and run.recipe.curriculum is None)
+    checks = [*(sanity.of_record(run.signals, whole) if recorded else []), *extra]
     log({"event": "check", "checks": [check.event() for check in checks]})
     if not recorded:
         return

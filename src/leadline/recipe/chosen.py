@@ -33,9 +33,9 @@ class Base(Part):
 class Select(Part):
     """Which of the training examples are trained on; all others stay in the run and are only not trained.
 
-    One way of choosing: `keep` regions of the base; a `score` of the base with `drop_highest`, `keep_highest` or
-    `keep_lowest`, a share; `random`, a share; `ids`, a file with an id a line. `control: true` draws as many rows at
-    random (by training.seed) instead of the chosen ones: the control of the same size.
+    One way of choosing: `keep` regions of the base; a `score` of the base, as it is (high AUM is easy), with
+    `drop_highest`, `keep_highest` or `keep_lowest`, a share; `random`, a share; `ids`, a file with an id a line.
+    `control: true` draws as many rows at random (by training.seed) instead: the control of the same size.
     """
 
     keep: list[Literal["easy", "ambiguous", "hard", "none"]] | None = Field(None, min_length=1)

@@ -131,9 +131,15 @@ def _sentence(error: Any) -> str:
         return f"`{key}`: unknown key.{nearest(place[-1], _keys_at(place[:-1]))}"
     if error["type"] == "missing":
         return f"`{key}`: required"
+    if error["type"] == "model_type":
+        return f"`{key}`: its keys are needed: {', '.join(_keys_at(place))}{_given(error)}"
     message = error["msg"].removeprefix("Value error, ")
-    given = "" if error["type"] == "value_error" else f" (given: {json.dumps(error['input'], default=str)[:80]})"
+    given = "" if error["type"] == "value_error" else _given(error)
     return f"`{key}`: {message}{given}" if place else message + given
+
+
+def _given(error: Any) -> str:
+    return f" (given: {json.dumps(error['input'], default=str)[:80]})"
 
 
 def _is_union_branch(part: str) -> bool:

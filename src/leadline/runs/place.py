@@ -32,7 +32,7 @@ def check(recipe: Recipe) -> None:
     for key, name in _scores_of(recipe).items():
         if name not in SCORES:
             raise InputError(f"{key}: there is no score `{name}`.{nearest(name, SCORES)}")
-        if SCORES[name].higher_is not in ("harder", "easier"):
+        if key != "select.score" and SCORES[name].higher_is not in ("harder", "easier"):
             raise InputError(f"{key}: `{name}` does not say what is hard (high is {SCORES[name].higher_is})")
     for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         evaluate.find_metric(name)

@@ -15,6 +15,11 @@ from leadline.scores import SCORES
 from leadline.scores.regions import HARD_FIRST
 from leadline.signals import Signals
 
+ADVICE = (
+    "A base has trained on all of them: the same data, sample, validation part and data.seed "
+    "(with `base.labels: ignore` labels may differ)"
+)
+
 
 class Standing:
     """What the run `base` says of `examples` (N).
@@ -25,21 +30,19 @@ class Standing:
 
     def __init__(self, base: Run, examples: Examples, asked: Base):
         self.base, self.asked = base, asked
-        self.rows = join(examples, base.train, asked.labels, where=str(base.path))  # (N,) rows of the base
+        self.rows = join(examples, base.train, asked.labels, f"base {base.path}", ADVICE)  # (N,) rows of the base
 
     @cached_property
     def window(self) -> Signals:
         return self.base.signals.window(self.asked.max_epochs, self.asked.skip_epochs)
 
     def difficulty(self, score: str) -> np.ndarray:
-        """(N,) the score, turned so that higher is harder; NaN where the base has none."""
-        if SCORES[score].higher_is not in ("harder", "easier"):
-            raise InputError(f"`{score}` does not say what is hard: its high values are {SCORES[score].higher_is}")
+        """(N,) a score that says harder or easier (`check` lets no other pass), turned so that higher is harder."""
         values = self.column(score)
         return values if SCORES[score].higher_is == "harder" else -values
 
     def column(self, score: str) -> np.ndarray:
-        """(N,) the score as it is."""
+        """(N,) the score as it is; NaN where the base has none."""
         found, left_out = scores_room.compute(self.window, [score])
         if score in left_out:
             raise InputError(f"{self.base.path}: has no score `{score}`: {left_out[score]}")
