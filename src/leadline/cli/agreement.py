@@ -93,12 +93,12 @@ def print_pairs(found: ScoreAgreement, most: int = 6) -> None:
     pairs = sorted(pairs, key=lambda pair: found.spearman[pair])[:most]
     rows = [
         [names[i], names[j], interval(entry(found, "spearman", i, j)), interval(entry(found, "overlap", i, j)),
-         float(found.jaccard[i, j]), int(found.n[i, j])]
+         float(found.jaccard[i, j]), float(found.kendall[i, j]), int(found.n[i, j])]
         for i, j in pairs
     ]  # fmt: skip
     print_table(
         f"the pairs that agree least [{'95 % interval' if found.runs == 1 else 'least and largest over seeds'}]",
-        ["score", "and", "Spearman", f"hardest {100 * found.hardest:g} % in common", "Jaccard", "n"],
+        ["score", "and", "Spearman", f"hardest {100 * found.hardest:g} % in common", "Jaccard", "Kendall", "n"],
         rows,
     )
 
@@ -143,6 +143,8 @@ def print_stability(found: Sequence[Stability]) -> None:
 
 def print_humans(found: Humans) -> None:
     """Scores that use the given label, then those that do not; the strongest first."""
+    from leadline.comparison import no_direction
+
     fewest, most = found.people
     people = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     measures = list(found.ceilings)
@@ -161,10 +163,13 @@ def print_humans(found: Humans) -> None:
             continue
         ordered = sorted(by_score.items(), key=lambda item: -strength(item[1], measures[0]))
         rows = [
-            [name, *(interval(ends(by[m], "spearman")) for m in measures), interval(ends(by[measures[0]], "overlap"))]
+            [f"* {name}" if no_direction(name) and not free else name,
+             *(interval(ends(by[m], "spearman")) for m in measures), interval(ends(by[measures[0]], "overlap"))]
             for name, by in ordered
-        ]
-        which = "scores that do not know the given label" if free else "scores of the given label, harder = up"
+        ]  # fmt: skip
+        which = (
+            "scores that do not know the given label" if free else "scores of the given label, harder = up (* as is)"
+        )
         print_table(f"disagreement of people and {which}", header, rows)
     best = ", ".join(f"{name} {value:.3f}" for name, value in found.ceilings.items() if value == value)
     print(f"largest Spearman possible, as the votes have ties: {best}" if best else "the votes are all alike")

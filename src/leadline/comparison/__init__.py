@@ -3,7 +3,7 @@
 Order inside the room: shared · groups · tested · agreement · stability · votes · humans · scored · compared.
 """
 
-from leadline.comparison.agreement import ScoreAgreement
+from leadline.comparison.agreement import ScoreAgreement, no_direction
 from leadline.comparison.compared import Comparison, compare
 from leadline.comparison.groups import Group
 from leadline.comparison.humans import Humans, WithPeople
@@ -23,4 +23,5 @@ __all__ = [
     "Test",
     "WithPeople",
     "compare",
+    "no_direction",
 ]

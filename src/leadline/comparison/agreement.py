@@ -85,7 +85,7 @@ def agreement(
             classes[name] = {"n": part.n, **_tables(part), "jaccard": part.jaccard}
     return ScoreAgreement(
         of=of, runs=1, names=whole.names, turned=[name for name in whole.names if _says(name) == "easier"],
-        apart=[name for name in whole.names if _apart(name)], hardest=hardest, n=whole.n, **_tables(whole),
+        apart=[name for name in whole.names if no_direction(name)], hardest=hardest, n=whole.n, **_tables(whole),
         jaccard=whole.jaccard, kendall=ranks.kendall, kendall_n=ranks.kendall_n,
         left_out=dict(left_out or {}), classes=classes,
     )  # fmt: skip
@@ -93,7 +93,7 @@ def agreement(
 
 def harder_up(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The columns with the sign of "easier" ones changed; those apart (ambiguous, neither) come last, as they are."""
-    order = [name for name in columns if not _apart(name)] + [name for name in columns if _apart(name)]
+    order = sorted(columns, key=no_direction)
     return {name: -columns[name] if _says(name) == "easier" else columns[name] for name in order}
 
 
@@ -137,5 +137,6 @@ def _says(name: str) -> str:
     return SCORES[name].higher_is if name in SCORES else "neither"
 
 
-def _apart(name: str) -> bool:
+def no_direction(name: str) -> bool:
+    """High says neither harder nor easier: ambiguous, or unsure whatever the label."""
     return _says(name) not in ("harder", "easier")

@@ -209,6 +209,7 @@ def _from_grades(table: Table, names: Sequence[str], cells: Sequence[Sequence[An
     if not (people >= 2).any():
         raise InputError(f"{table.origin}: nowhere two answers, so nobody could disagree")
     spread = np.array([np.std(row) if len(row) >= 2 else np.nan for row in rows])
+    spread = spread.round(9)  # 1, 2, 2 and 4, 5, 5 differ in the last bits otherwise, and three times 0.1 is not 0
     return {"spread": spread, "people": people}
 
 

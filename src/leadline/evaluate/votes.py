@@ -37,7 +37,8 @@ def disagreement(counts: ArrayLike) -> Disagreement:
         )
     people = votes.sum(axis=1)  # (N,)
     share = votes / np.where(people >= 2, people, np.nan)[:, None]
-    return Disagreement(entr(share).sum(axis=1), 1 - share.max(axis=1), people.astype(np.int64))
+    share.sort(axis=1)  # 2, 2, 1 and 1, 2, 2 are added up in one order: equal disagreements stay ties
+    return Disagreement(entr(share).sum(axis=1), 1 - share[:, -1], people.astype(np.int64))
 
 
 def ceiling(values: ArrayLike) -> float:
