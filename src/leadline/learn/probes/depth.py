@@ -17,12 +17,14 @@ from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from leadline.data.neighbours import nearest
+from leadline.learn import memory
 from leadline.learn.probes.subject import Subject
 
 K = 30  # the paper's
 METRIC = "euclidean"
 TOKENS = 8192  # per batch, as in `predict`
 BLOCK = 2**20  # votes counted at a time
+ROWS = 4096  # whose neighbours are in memory at a time
 
 
 def prediction_depth(
@@ -31,14 +33,18 @@ def prediction_depth(
     """((N,) float64, the number of probes L): from 0 to L, higher is harder.
 
     gold     (N,) class index of each example: what its neighbours vote with
-    scratch  a directory for the representations of all layers, one file each, gone afterwards; in memory is one layer
+    scratch  a directory for the representations of all layers, one file each, gone afterwards; in memory are
+             the neighbours of some rows at a time
     """
     k = min(k, len(subject) - 1)
     with tempfile.TemporaryDirectory(prefix=".depth-", dir=scratch) as place:
         files, final = _represent(subject, Path(place))
         said = np.empty((len(subject), len(files)), dtype=np.int64)  # (N, L)
         for layer, file in enumerate(files):
-            said[:, layer] = vote(gold[nearest(np.load(file), k, metric=METRIC)[0]], n_classes)
+            x = np.load(file, mmap_mode="r")  # (N, H)
+            for start in range(0, len(x), ROWS):
+                rows = np.arange(start, min(start + ROWS, len(x)))
+                said[rows, layer] = vote(gold[nearest(x, k, rows=rows, metric=METRIC)[0]], n_classes)
             file.unlink()
     return depth(said, final), len(files)
 
@@ -96,5 +102,7 @@ def _passes(subject: Subject) -> Iterator[tuple[np.ndarray, list[Tensor], np.nda
             real = batch.inputs["attention_mask"][..., None].float()  # (B, T, 1)
             means = [(h.float() * real).sum(1) / real.sum(1) for h in output.hidden_states]
             yield rows, means, output.logits.float().cpu().numpy().argmax(axis=1)
+            del batch, output, means
+            memory.give_back()
     finally:
         subject.model.train(was_training)
