@@ -72,7 +72,7 @@ def test_a_killed_run_equals_an_undisturbed_one(undisturbed, step, tmp_path):
 
 @pytest.mark.parametrize("mode", [{"mode": "snapshot", "every": 0.5}, {"mode": "online", "every": 2}, None])
 def test_every_way_of_recording_is_resumed(mode, tmp_path):
-    document = {**recipe(tmp_path), "record": mode}
+    document = {**recipe(tmp_path), "record": mode, "curriculum": {"order": "random", "full_at": 1.0}}  # still growing
     whole = experiment.train(document, name="whole", root=tmp_path)
     with pytest.raises(Killed):
         experiment.train(document, name="killed", root=tmp_path, tell=at_step(9, die))
