@@ -59,9 +59,6 @@ def sources(
         "leadline, first epoch": lambda: {
             f"{n} @1": d for n, d in doubts(scores.compute(run.signals.window(1))[0]).items()
         },
-        "prequential": lambda: {
-            f"prequential {n}": probabilities.informed(run.signals, n) for n in probabilities.INFORMED
-        },
     }
     if calibrated:
         found["combined"] = lambda: combined(run)
@@ -79,6 +76,7 @@ def distributions(run: Run, folds: np.ndarray | None) -> dict[str, np.ndarray]:
     found = {"run": probabilities.own(run.signals)}
     if run.signals.periods[0].metadata.get("mode") == "online":
         found["prequential"] = probabilities.prequential(run.signals)
+        found["prequential, as they were"] = probabilities.prequential(run.signals, comparable=False)
     return found | ({"folds": folds} if folds is not None else {})
 
 

@@ -15,6 +15,7 @@ from common import markdown
 
 from leadline.evaluate import mean_interval
 from leadline.scores import SCORES
+from leadline.suspects import QUALITY
 
 Results = Sequence[Mapping[str, Any]]
 Values = dict[str, dict[str, float]]  # score -> {trial: value}
@@ -88,8 +89,9 @@ def every_score(results: Results) -> str:
 
 
 def candidates(by_score: Values) -> list[str]:
-    """What could be the default: our own scores that every run has, and prequential doubts."""
-    return [name for name in complete(by_score) if name in SCORES or name.startswith("prequential ")]
+    """What could be the default: our own scores that every run has, and label quality of prequential probabilities."""
+    prequential = [f"{quality} (prequential)" for quality in QUALITY]
+    return [name for name in complete(by_score) if name in SCORES or name in prequential]
 
 
 def left_out_choice(results: Results) -> dict[str, dict[str, Any]]:
@@ -139,7 +141,7 @@ def beside(results: Results, way: str, title: str) -> str:
 def sources(results: Results) -> str:
     by_score = values([result for result in results if result["trial"].endswith(EXTRA)])
     wanted = [name for name in by_score if "(" in name and "cleanlab" not in name]
-    wanted += [name for name in by_score if name.startswith("prequential ")] + ["combined", "best by --calibrate"]
+    wanted += ["combined", "best by --calibrate"]
     rows = [
         [name, f"{np.mean(list(by_score[name].values())):.3f}", against(by_score[name], by_score[DEFAULT]),
          " ".join(f"{value:.2f}" for value in of_set(by_score[name]).values())]

@@ -92,7 +92,6 @@ def by_runs(name: str, rows: pl.DataFrame, length: int, place: Path, options: ar
 
 def ours(run: Run, known: np.ndarray, wrong: np.ndarray) -> dict[str, dict[str, float]]:
     found = doubts(scores.compute(run.signals)[0])
-    found |= {f"prequential {name}": probabilities.informed(run.signals, name) for name in probabilities.INFORMED}
     for where, q in (("run", probabilities.own(run.signals)), ("prequential", probabilities.prequential(run.signals))):
         found |= {f"{n} ({where})": -work(q, run.signals.gold) for n, work in confident.QUALITY.items()}
     return {name: measure(doubt[known], wrong[known]) for name, doubt in found.items()}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from leadline.errors import InputError
 from leadline.signals import Period, Signals, complete, outcome, softmax
-from leadline.suspects import probabilities
-from leadline.suspects.probabilities import INFORMED, informed, own, prequential
+from leadline.suspects import platt
+from leadline.suspects.probabilities import own, prequential
 
 
 def signals(logits: np.ndarray, gold: np.ndarray, trained=None, recorded=None, step=None, modes=None) -> Signals:
@@ -35,14 +35,14 @@ P = softmax(LOGITS.astype(np.float32))
 
 
 def test_all_of_the_first_epoch_is_prequential_and_nothing_later():
-    got = prequential(signals(LOGITS, GOLD))
+    got = prequential(signals(LOGITS, GOLD), comparable=False)
     np.testing.assert_allclose(got, P[0], atol=1e-12)
 
 
 def test_the_latest_outcome_from_before_the_first_training_is_taken():
     trained = [[1, 0, 0, 1, 0], [1, 1, 0, 1, 0], [1, 1, 1, 1, 0]]
     recorded = [[1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 0]]
-    got = prequential(signals(LOGITS, GOLD, np.array(trained, dtype=bool), np.array(recorded, dtype=bool)))
+    got = prequential(signals(LOGITS, GOLD, np.array(trained, dtype=bool), np.array(recorded, dtype=bool)), False)
     # row 0: trained in epoch 1. Row 1: first trained in 2, whose outcome is later. Row 2: first trained in 3.
     # Row 3: trained in 1 without an outcome, so later ones are in sample. Row 4: never seen.
     np.testing.assert_allclose(got[:3], [P[0, 0], P[1, 1], P[2, 2]], atol=1e-12)
@@ -51,7 +51,7 @@ def test_the_latest_outcome_from_before_the_first_training_is_taken():
 
 def test_snapshots_are_not_prequential_but_an_online_epoch_before_training_is():
     never = np.zeros((3, 5), dtype=bool)
-    got = prequential(signals(LOGITS, GOLD, never, modes=["snapshot", "online", "snapshot"]))
+    got = prequential(signals(LOGITS, GOLD, never, modes=["snapshot", "online", "snapshot"]), False)
     np.testing.assert_allclose(got, P[1], atol=1e-12)
     for modes, says in ((["snapshot"] * 3, "snapshot"), (["imported"] * 3, "imported")):
         with pytest.raises(InputError, match=f"recorded: {says}.*record.mode: online"):
@@ -71,7 +71,6 @@ def test_without_logits_a_sentence():
     for function in (prequential, own):
         with pytest.raises(InputError, match="need logits"):
             function(run)
-    np.testing.assert_allclose(informed(run, "raw"), -bare.columns["margin"])  # needs none
 
 
 # Early outcomes
@@ -92,76 +91,29 @@ def learning(n: int = 1200, wrong: int = 120, seed: int = 0) -> tuple[Signals, n
     return signals(logits, gold, step=step[None]), bad
 
 
-def test_rolling_mean_and_deviation_are_those_of_the_window():
-    x = np.random.default_rng(1).normal(50, 2, size=30)
-    mean, sd = probabilities._rolling(x, window=7)
-    for at in range(30):
-        start = min(max(at - 3, 0), 23)
-        assert mean[at] == pytest.approx(x[start : start + 7].mean())
-        assert sd[at] == pytest.approx(x[start : start + 7].std())
-    mean, sd = probabilities._rolling(x, window=200)  # fewer outcomes than the window
-    np.testing.assert_allclose((mean, sd), (np.full(30, x.mean()), np.full(30, x.std())))
-
-
-def test_standardised_doubt_is_a_z_within_class_and_time():
+def test_outcomes_are_made_comparable_in_the_order_of_training():
     run, _ = learning()
-    doubt, gold, step = informed(run, "standardised"), run.gold, run.periods[0].step
-    for part in (step < 25, step > 50):
-        for k in (0, 1):
-            values = doubt[part & (gold == k)]
-            assert abs(values.mean()) < 0.3 and 0.8 < values.std() < 1.2
-    raw = informed(run, "raw")
-    np.testing.assert_allclose(raw, -run.periods[0].margin)
-    early_gap = raw[(step < 15) & (gold == 1)].mean() - raw[(step < 15) & (gold == 0)].mean()
-    assert early_gap > 3  # what is taken out: the class that the model prefers while it knows nothing
-
-
-def test_what_an_uninformed_model_says_counts_nothing():
-    run, _ = learning()
-    doubt, step = informed(run, "weighted"), run.periods[0].step
-    assert np.abs(doubt[step < 3]).max() < 0.25 < doubt[step > 60].std()
+    order = np.argsort(run.periods[0].step, kind="stable")
+    got = prequential(run)
+    np.testing.assert_allclose(got[order], platt.comparable(run.periods[0].logits[order], run.gold[order]))
+    assert np.abs(got - prequential(run, comparable=False)).max() > 0.2
 
 
 def test_using_the_step_finds_more_wrong_labels():
-    from sklearn.metrics import average_precision_score
-
-    found = {name: [] for name in INFORMED}
+    found = {True: [], False: []}
     for seed in range(5):
         run, bad = learning(seed=seed)
-        for name, values in found.items():
-            values.append(average_precision_score(bad, informed(run, name)))
-    assert np.mean(found["standardised"]) > np.mean(found["raw"]) + 0.05
-    assert np.mean(found["standardised"]) > 0.7
+        for way, values in found.items():
+            q = prequential(run, comparable=way)
+            values.append(average_precision_score(bad, -q[np.arange(len(bad)), run.gold]))
+    assert np.mean(found[True]) > np.mean(found[False]) + 0.05 and np.mean(found[True]) > 0.7
 
 
-def test_a_small_class_is_compared_with_all_and_a_row_without_outcome_has_no_doubt():
+def test_a_row_that_was_never_met_before_its_training_has_no_probabilities():
     n = 400
     rng = np.random.default_rng(2)
-    gold = np.where(np.arange(n) < 30, 1, 0)
     recorded = np.ones((1, n), dtype=bool)
     recorded[0, 5] = False
-    run = signals(rng.normal(size=(1, n, 2)), gold, recorded=recorded, step=rng.integers(0, 9, (1, n)))
-    doubt = informed(run, "standardised")
-    assert np.isnan(doubt[5]) and np.isnan(doubt).sum() == 1
-    outcomes = probabilities.early(run)
-    z = probabilities._z(outcomes.margin)
-    small = outcomes.gold == 1
-    np.testing.assert_allclose(doubt[outcomes.rows[small]], -z[small])
-    assert stats.spearmanr(doubt[outcomes.rows[~small]], -outcomes.margin[~small]).statistic > 0.9
-
-
-def test_ties_and_single_rows_have_no_infinite_doubt():
-    run = signals(np.zeros((1, 250, 2)), np.zeros(250, dtype=int))
-    for name in INFORMED:
-        assert (informed(run, name) == 0).all()
-    one = signals(np.array([[[2.0, 0.5]]]), np.array([0]))
-    assert informed(one, "standardised").tolist() == [0.0]
-
-
-def test_unknown_variants_and_regressions_are_refused():
-    run, _ = learning(200, 20)
-    with pytest.raises(InputError, match="no variant `best`; there are raw, standardised, weighted"):
-        informed(run, "best")
-    numbers = Signals(ids=run.ids, gold=run.gold + 0.5, periods=run.periods)
-    with pytest.raises(InputError, match="no classes"):
-        informed(numbers)
+    run = signals(rng.normal(size=(1, n, 2)), rng.integers(0, 2, n), recorded=recorded, step=rng.integers(0, 9, (1, n)))
+    got = prequential(run)
+    assert np.isnan(got[5]).all() and np.isnan(got).sum() == 2

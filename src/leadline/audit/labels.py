@@ -64,9 +64,9 @@ class Wanted:
         if (self.filter or self.quality) and not judged:
             name = "filter" if self.filter else "quality"
             raise InputError(f"--{name} judges probabilities: add --probabilities prequential, run or folds")
-        known = [*confident.QUALITY, *(probabilities.INFORMED if self.source == "prequential" else ())]
-        if self.quality and self.quality not in known:
-            raise InputError(f"--quality {self.quality}: choose {', '.join(known)}.{nearest(self.quality, known)}")
+        if self.quality and self.quality not in confident.QUALITY:
+            hint = nearest(self.quality, confident.QUALITY)
+            raise InputError(f"--quality {self.quality}: choose {', '.join(confident.QUALITY)}.{hint}")
         if self.filter and self.filter not in confident.FILTERS:
             hint = nearest(self.filter, confident.FILTERS)
             raise InputError(f"--filter {self.filter}: choose {', '.join(confident.FILTERS)}.{hint}")
@@ -200,8 +200,6 @@ def _by_probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) 
         return out_of_sample(of, folds, asked.seed, jobs, tell)
 
     def doubt(of: Run, q: np.ndarray) -> np.ndarray:
-        if asked.judge in probabilities.INFORMED:
-            return probabilities.informed(of.signals, asked.judge)
         return 1 - confident.label_quality(q, of.signals.gold, asked.judge)
 
     folds = asked.folds or FOLDS

@@ -28,8 +28,7 @@ def audit(
     quality: Annotated[
         str | None,
         typer.Option(
-            help="Of the probabilities: self_confidence (default), normalized_margin, confidence_weighted_entropy; "
-            "prequential: also raw, standardised, weighted."
+            help="Of the probabilities: self_confidence (default), normalized_margin, confidence_weighted_entropy."
         ),
     ] = None,
     filter: Annotated[str | None, typer.Option(help="Only what this filter of cleanlab flags.")] = None,

@@ -11,12 +11,11 @@ from leadline.suspects.duplicates import Duplicates, conflicts, find_duplicates,
 from leadline.suspects.estimate import Draw, Estimate, Stopping, draw, errors, where_reviewing_stops
 from leadline.suspects.explain import Explanation, explain, explained
 from leadline.suspects.planted import Calibration, aum_threshold, best_score, calibrate
-from leadline.suspects.probabilities import INFORMED, informed, own, prequential
+from leadline.suspects.probabilities import own, prequential
 from leadline.suspects.ranking import rank, rank_doubt, rank_probabilities, usual
 
 __all__ = [
     "FILTERS",
-    "INFORMED",
     "QUALITY",
     "Calibration",
     "Draw",
@@ -34,7 +33,6 @@ __all__ = [
     "explain",
     "explained",
     "find_duplicates",
-    "informed",
     "issues",
     "joint",
     "label_quality",

@@ -25,7 +25,8 @@ def comparable(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
     p = softmax(a z + b) with a >= 0 and b (K,) of maximal penalised likelihood of the given labels in each window, and
     linear in between. Every row is one of at least 200 that its parameters come from, so its own label hardly counts.
     """
-    z = np.maximum(logits - logits.max(axis=1, keepdims=True), LOWEST).astype(np.float64)
+    z = logits.astype(np.float64)
+    z = np.maximum(z - z.max(axis=1, keepdims=True), LOWEST)
     edges = windows(len(z))
     centres = (edges[:-1] + edges[1:]) / 2
     fits = np.stack([fitted(z[a:b], gold[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)])  # (W, 1 + K)
