@@ -28,7 +28,6 @@ from leadline.errors import InputError, LeadlineError
 from leadline.learn.outcome import Outcome
 from leadline.learn.recorder import Recorder
 from leadline.runs import Run
-from leadline.signals import softmax
 
 N = 120
 train, opened = leadline.train, leadline.open  # `leadline` is the command in some tests
@@ -151,10 +150,8 @@ def test_an_audit_ranks_as_its_evidence_says(run):
     order = np.argsort(scores.confidence(run.signals), kind="stable")
     assert by_score.suspects["id"].to_list() == [run.train.ids[i] for i in order]
     early = audit.audit(run, audit.Wanted(probabilities="prequential", quality="normalized_margin"))
-    first = run.signals.epoch(1)
-    q = softmax(np.asarray(first.logits, dtype=np.float64))
-    gold = q[np.arange(N), run.signals.gold]
-    doubt = q.max(axis=1) - gold + (gold == q.max(axis=1)) * (np.sort(q, axis=1)[:, -2] - q.max(axis=1))
+    q = suspects.prequential(run.signals)
+    doubt = np.sort(q - 2 * np.eye(q.shape[1])[run.signals.gold], axis=1)[:, -1] - q[np.arange(N), run.signals.gold]
     order = np.argsort(-doubt, kind="stable")
     assert early.suspects["id"].to_list() == [run.train.ids[i] for i in order]
     assert early.suspects["suggested"].to_list()[0] != early.suspects["label"].to_list()[0]

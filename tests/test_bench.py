@@ -60,7 +60,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
         found = {r["trial"]: r for r in result["results"]}
         assert set(found) == {"toy-uniform-10-s0", "toy-uniform-10-snapshot-s0"}
         whole = found["toy-uniform-10-s0"]
-        assert {"aum", "confidence @1", "prequential weighted", "self_confidence (folds)", "combined"} <= set(
+        assert {"aum", "confidence @1", "self_confidence (prequential)", "self_confidence (folds)", "combined"} <= set(
             whole["measures"]
         )
         same = [f"cleanlab normalized_margin ({q})" for q in ("run", "folds")]
@@ -81,7 +81,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
         )
     elif script == "real_errors.py":
         found = result["trained"]["toy"]
-        assert found["wrong"] == 10 and {"aum", "prequential raw", "self_confidence (run)"} <= set(found["runs"][0])
+        assert found["wrong"] == 10 and {"aum", "self_confidence (prequential)", "self_confidence (run)"} <= set(
+            found["runs"][0]
+        )
         assert found["reviews"][0]["truth"] == 10 == found["reviews"][0]["low"]  # all 70 rows are in the draw
     elif script == "cleaning.py":
         reviews = result["results"][0]["reviews"]

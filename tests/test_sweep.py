@@ -170,7 +170,7 @@ def test_everything_wrong_is_told_at_once():
         ({"name": "../x"}, "a sweep needs a name"),
         ({"trials": [{"name": "a", "axes": {"seed": [1]}}]}, "seeds are no axis and no key of `set`"),
         ({"trials": [{"name": "a", "set": {"training.seed": 1}}]}, "seeds are no axis and no key of `set`"),
-        ({"trials": [{"name": "a", "set": {"select.keep": ["easy"]}}]}, "use `leadline select RUN"),
+        ({"trials": [{"name": "a", "set": {"select.keep": ["easy"]}}]}, "select needs `base: {run: …}`"),
         ({"trials": [{"name": "a", "set": {"data.train.x": 1}}]}, "`data.train` is a single value, it has no key `x`"),
         ({"trials": [{"name": "a{k:.1f}", "axes": {"k": ["w"]}}]}, "`w` cannot be written as `{…:.1f}`"),
         ({"trials": [{"name": "a{k"}]}, "a brace that is meant is written twice"),
