@@ -2,10 +2,10 @@
 
     python bench/how_many_trained.py [--runs build/bench] [--planted 20] [--jobs 1] [--toy]
 
-Train with bench/audit.py first. Of every flipped run: 100 draws by rank (AUM) of 50 and of 200 rows, reviewed by the
-known truth: how often the 90 % interval holds it and how wide it is. Of --planted runs of the first seed, all kinds of
-flips: 5 % more are planted uniformly, one further training each, and the bound of `leadline audit --calibrate` stands
-beside the truth. Where errors are not uniform they need not rank like the planted ones.
+Train with bench/audit.py first. Of every flipped run: 100 draws by rank (the default score) of 50 and of 200 rows,
+reviewed by the known truth: how often the 90 % interval holds it and how wide it is. Of --planted runs of the first
+seed, all kinds of flips: 5 % more are planted uniformly, one further training each, and the bound of `leadline audit
+--calibrate` stands beside the truth. Where errors are not uniform they need not rank like the planted ones.
 Writes bench/results/how_many_trained.json.
 """
 
@@ -47,13 +47,13 @@ def reviews(doubt: np.ndarray, wrong: np.ndarray, count: int) -> dict[str, Any]:
 def bound(run: runs.Run, jobs: int) -> dict[str, Any]:
     """What --calibrate would say before anybody has looked."""
     extra = audit.planted(run, 0.05, seed=1, jobs=jobs)
-    found = calibrate(-scores.aum(extra.run.signals), extra.wrong)
+    found = calibrate(-scores.aum_prob(extra.run.signals), extra.wrong)
     return {"value": found.value, "high": found.high, "cutoff": found.cutoff}
 
 
 def measured(title: str, run: runs.Run, plant: bool, options: argparse.Namespace) -> dict[str, Any]:
     wrong = (run.train.table["_label"] != run.train.table["_true_label"]).to_numpy()
-    doubt = -scores.aum(run.signals)
+    doubt = -scores.aum_prob(run.signals)
     each = [reviews(doubt, wrong, count) for count in ((50,) if options.toy else (50, 200))]
     print(title, flush=True)
     return {"trial": title, "n": len(wrong), "truth": int(wrong.sum()), "reviews": each,

@@ -99,7 +99,7 @@ def ours(run: Run, known: np.ndarray, wrong: np.ndarray) -> dict[str, dict[str, 
 
 def reviewed(run: Run, wrong: np.ndarray, seed: int) -> dict[str, float]:
     """How many are wrong, by a draw of 200 that somebody reviews who knows."""
-    order = np.argsort(scores.aum(run.signals), kind="stable")
+    order = np.argsort(scores.aum_prob(run.signals), kind="stable")
     draw = suspects.draw(order, min(200, len(order)), seed)
     found = suspects.errors(draw, wrong[draw.rows])
     return {"value": found.value, "low": found.low, "high": found.high, "truth": int(wrong.sum())}

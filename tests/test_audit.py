@@ -170,7 +170,7 @@ def test_what_planted_errors_teach(run, leadline):
     status, out, _ = leadline("audit", run.path, "--calibrate", "--planted", 0.1, "--top", 1)
     assert status == 0 and "where 12 planted errors rank" in out and "if natural errors rank like planted ones" in out
     plain = audit.audit(run, audit.Wanted(calibrate=True, rate=0.1))
-    doubt = -scores.aum(found.planted.signals)
+    doubt = -scores.aum_prob(found.planted.signals)
     top = np.argsort(-doubt, kind="stable")[:12]
     assert plain.calibration.found[11] == found.planted.wrong[top].sum()
 
@@ -178,7 +178,7 @@ def test_what_planted_errors_teach(run, leadline):
 def test_the_command(run, leadline, tmp_path):
     status, out, _ = leadline("audit", run.path, "--top", 3, "--json", "-o", tmp_path / "s.csv")
     told = json.loads(out)
-    assert status == 0 and told["n"] == N and len(told["suspects"]) == 3 and told["ranked_by"] == "aum"
+    assert status == 0 and told["n"] == N and len(told["suspects"]) == 3 and told["ranked_by"] == "aum_prob"
     assert told["suspects"][0]["neighbours"].split()[:2] == [told["suspects"][0]["neighbours"].split()[0], "of"]
     table = pl.read_csv(tmp_path / "s.csv")
     assert table.height == N and table["id"].to_list()[:3] == [row["id"] for row in told["suspects"]]

@@ -71,15 +71,15 @@ def test_examples_come_in_the_order_of_doubt_with_what_the_model_says(tmp_path):
     run = make(tmp_path / "a")
     found = doubted(run)
     shown = list(found.examples())
-    aum = scores.aum(run.signals)
-    assert [example.id for example in shown] == [run.train.ids[i] for i in np.argsort(aum, kind="stable")]
-    assert found.ranked_by == "aum" and [example.rank for example in shown] == list(range(1, 13))
+    margin = scores.aum_prob(run.signals)
+    assert [example.id for example in shown] == [run.train.ids[i] for i in np.argsort(margin, kind="stable")]
+    assert found.ranked_by == "aum_prob" and [example.rank for example in shown] == list(range(1, 13))
     p = scores.mean_probability(run.signals)
     for example in shown:
         row = run.train.ids.index(example.id)
         assert example.suggested == CLASSES[p[row].argmax()]  # the label itself where the model agrees
         assert example.probability == pytest.approx(p[row].max(), abs=1e-6)  # gold log-probabilities are float32
-        assert example.doubt == pytest.approx(aum[row]) and example.label == CLASSES[row % 3]
+        assert example.doubt == pytest.approx(margin[row]) and example.label == CLASSES[row % 3]
         assert example.texts == {"text": run.train.table["text"][row].replace("\0", "\ufffd")}
     assert {e.suggested == e.label for e in shown[:3]} == {False} and shown[-1].suggested == shown[-1].label
 

@@ -432,7 +432,7 @@ def test_a_record_by_somebody_else_says_so(tmp_path: Path) -> None:
     )
     assert [check["name"] for check in facts.checks(view)] == ["loss falls", "outcomes"]
     assert cases.hardest(view)[0].texts == []
-    assert cases.suspects(view)[1] == 40, "without suspects.csv: lowest AUM"
+    assert cases.suspects(view)[1] == 40, "without suspects.csv: by the usual score"
 
 
 def test_a_run_without_signals_still_reports_its_metrics(tmp_path: Path) -> None:

@@ -226,8 +226,8 @@ def test_no_other_socket_than_loopback_and_a_port_that_is_taken() -> None:
 
 def test_the_queue_is_the_order_of_the_score_and_each_key_a_decision(opened: Opened, run: Run) -> None:
     browser = opened()
-    aum = SCORES["aum"].function(run.signals)
-    order = [run.train.ids[i] for i in np.argsort(aum, kind="stable")]
+    margin = SCORES["aum_prob"].function(run.signals)
+    order = [run.train.ids[i] for i in np.argsort(margin, kind="stable")]
     assert browser.review.deck.table["id"].to_list() == order and browser.id == order[0]
     for do in ("keep", "discard", "ambiguous", "to:spam", "to:ham", "to:junk"):
         browser.decide(do)
@@ -385,7 +385,7 @@ def test_a_draw_is_a_queue_and_gives_an_estimate_from_fifty_on(opened: Opened, t
     made = estimate.draw(np.arange(300), 80, seed=4)
     drawn = browser.review.deck.table["id"].gather(made.rows).to_list()
     browser.get("/", draw=1)
-    assert browser.id == drawn[0] and "draw 1: 80 by aum" in words(browser.page)
+    assert browser.id == drawn[0] and "draw 1: 80 by aum_prob" in words(browser.page)
     truly_wrong = {f"e{i:03d}" for i in range(0, 300, 5)}
     for name in drawn[:50]:
         assert browser.id == name and "% interval" not in browser.page

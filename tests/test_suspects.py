@@ -34,8 +34,8 @@ def test_the_whole_table(signals: Signals) -> None:
     assert table["label"].to_list() == ["ham", "junk", "spam", "ham"]
     assert table["suggested"].to_list() == ["spam", "ham", "junk", "junk"]
     np.testing.assert_allclose(table["probability"], [0.89, 1.45 / 3, 1.45 / 3, 0.29 / 3], atol=1e-6)
-    aum_of_wrong = (np.log(0.12 / 0.78) + np.log(0.05 / 0.92) + np.log(0.01 / 0.97)) / 3
-    assert table["score"][0] == pytest.approx(aum_of_wrong, rel=1e-6)
+    margin_of_wrong = (0.12 - 0.78 + 0.05 - 0.92 + 0.01 - 0.97) / 3
+    assert table["score"][0] == pytest.approx(margin_of_wrong, rel=1e-6)
     assert table["rank"].to_list() == [1, 2, 3, 4]
     assert table["reason"].to_list() == [
         "gold probability never above 0.12 in 3 epochs; the model says `spam` (0.89)",

@@ -19,7 +19,7 @@ def review(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any that is free.")] = 0,
     reviewer: Annotated[str | None, typer.Option(help="Who decides; default: the name of this login.")] = None,
     score: Annotated[
-        str | None, typer.Option(help="Rank by this score; default: the order of suspects.csv, else aum.")
+        str | None, typer.Option(help="Rank by this score; default: the order of suspects.csv, else aum_prob.")
     ] = None,
     split: Split = "train",
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,

@@ -150,7 +150,9 @@ def export(
     format: Annotated[str, typer.Argument(metavar="FORMAT", help="cartography, argilla, labelstudio or spotlight.")],
     run: RunPath,
     output: Annotated[Path, typer.Option("--output", "-o", help="New directory; spotlight: directory or .parquet.")],
-    score: Annotated[str | None, typer.Option(help="Order by this score; default: suspects.csv, else AUM.")] = None,
+    score: Annotated[
+        str | None, typer.Option(help="Order by this score; default: suspects.csv, else aum_prob.")
+    ] = None,
     suspects: Annotated[Path | None, typer.Option(help="Order of this file of `leadline audit`.")] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only so many, the most doubtful.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -41,7 +41,7 @@ def demo(
         )  # fmt: skip
     write_map(run, runs.kept_scores(run), run.path / "map.html")
     found = story.found(truth, run)
-    print_table("planted wrong labels among the top suspects (lowest AUM)", found.header, found.rows)
+    print_table("planted wrong labels among the top suspects", found.header, found.rows)
     print_table("region of the data map, by kind of text", found.region_header, found.region_rows)
     f1 = run.results["test"]["macro_f1"]
     print(f"test macro F1 {interval(f1)}, n = {f1['n']}; {time.perf_counter() - began:.0f} s in all")

@@ -13,7 +13,8 @@ from leadline.report.facts import View
 from leadline.report.words import excerpt, number, plain
 from leadline.runs import Run
 from leadline.scores import gold_probability
-from leadline.suspects import rank
+from leadline.suspects import rank, usual
+from leadline.suspects.ranking import USUAL
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,14 @@ def ambiguous(view: View, most: int = 10) -> list[Case]:
 
 
 def suspects(view: View, most: int = 20) -> tuple[list[Case], int]:
-    """The first rows of suspects.csv, else the lowest AUM, and how many there are; ([], 0) for a run with neither."""
+    """The first rows of suspects.csv, else by the usual score, and their number; ([], 0) for a run with neither."""
     path = view.run.path / "suspects.csv"
     if path.is_file():
         rows = pl.scan_csv(path, infer_schema=False)  # ids are text
         table, n = rows.head(most).collect(), rows.select(pl.len()).collect().item()
-    elif view.signals is not None and view.table is not None and "aum" in view.names:
-        columns: dict[str, np.ndarray] = {
-            name: view.table[name].to_numpy() for name in view.names if name in ("aum", "action_mean")
-        }
-        table, n = rank(view.signals, columns, most=most), int((~np.isnan(columns["aum"])).sum())
+    elif view.signals is not None and view.table is not None and set(USUAL) & set(view.names):
+        columns: dict[str, np.ndarray] = {name: view.table[name].to_numpy() for name in view.names if name in USUAL}
+        table, n = rank(view.signals, columns, most=most), int((~np.isnan(columns[usual(columns)])).sum())
     else:
         return [], 0
     ids = view.run.train.table["_id"].cast(pl.String)

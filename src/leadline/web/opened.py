@@ -99,7 +99,7 @@ class Review:
 def open_review(path: str | Path, reviewer: str, score: str | None = None, split: str = "train") -> Review:
     """Opens a run for review; the queue is dealt here, once.
 
-    score   rank by this score; default: the order of suspects.csv, else by AUM
+    score   rank by this score; default: the order of suspects.csv, else by the usual score
     split   train; or validation or test, ranked by their predictions
     Raises InputError for a run without what the split needs, an unknown score, and a reviewer without a name.
     """
