@@ -2,5 +2,5 @@
 
 Order inside the room:
 ids · blocks · closest · neighbours · vectors · parse · tables · hub · examples · findings · labels · check · split ·
-corruption · write · load.
+corruption · noise · write · load.
 """
