@@ -78,6 +78,12 @@ def test_thirteen_answers_by_hand():
         "ece": near((5 * 0.3 + 8 * 0.6) / 13),
         "ece_mass": near((5 * 0.3 + 8 * 0.6) / 13),  # every row has a bin of its own
         "mce": near(0.6),
+        "rms_calibration": near(sqrt((5 * 0.3**2 + 8 * 0.6**2) / 13)),
+        # of a right row .3 + .2 + .1 over the classes, of a wrong one .7 + .6 + .1; in no bin do signs differ
+        "ece_classwise": near((5 * 0.6 + 8 * 1.4) / 39),
+        "ece_adaptive": near((5 * 0.6 + 8 * 1.4) / 39),
+        "aurc": near(sum((k - 5) / k for k in range(6, 14)) / 13),  # the five right rows are the surest
+        "e_aurc": near(0),
     }
     assert list(got) == list(evaluate.metrics(y, p, ["a", "b", "c"], list(got)))
 
@@ -224,8 +230,8 @@ def test_every_metric_is_computed_within_its_range_and_says_what_it_is():
 def test_every_metric_improves_when_answers_do():
     y, p, x, said = everything(2000)
     bad, good = all_metrics(y, p, x, said), all_metrics(y, 0.2 * p + 0.8 * y, x, 0.2 * said + 0.8 * x)
-    calibration = {"ece", "ece_mass", "mce"}  # about confidence, not about being right
-    for name in bad.keys() - calibration:
+    calibration = set(evaluate.CALIBRATION) - {"ece_soft"}  # about confidence, not about being right
+    for name in bad.keys() - calibration - {"ece_soft"}:
         assert (good[name] > bad[name]) == METRICS[name.partition("[")[0]].higher_is_better, name
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 5000)
@@ -349,11 +355,21 @@ def test_intervals_as_a_naive_bootstrap_with_scikit_learn(k, n, monkeypatch):
         confidence, right = p[rows].max(axis=1), p[rows].argmax(axis=1) == y[rows]
         ece, mce = evaluate.calibration_error(confidence, right)
         mass, _ = evaluate.calibration_error(confidence, right, scheme="mass")
-        return by_sklearn(y[rows], p[rows]) | {"ece": ece, "mce": mce, "ece_mass": mass}
+        return by_sklearn(y[rows], p[rows]) | {
+            "ece": ece,
+            "mce": mce,
+            "ece_mass": mass,
+            "rms_calibration": evaluate.rms_calibration_error(confidence, right),
+            "ece_classwise": evaluate.classwise_error(p[rows], y[rows]),
+            "aurc": evaluate.aurc(confidence, right),
+            "e_aurc": evaluate.e_aurc(confidence, right),
+        }
 
     got = evaluate.with_intervals(y, p, [str(c) for c in range(k)], repeats=60, seed=9)
     want = naive_intervals(again, w)
-    for name in ("ece", "ece_mass", "mce"):  # the basic interval: the percentiles mirrored at the value, within [0, 1]
+    got.pop("ece_adaptive")  # keeps its bins in resamples
+    # the basic interval: the percentiles mirrored at the value, within [0, 1]
+    for name in ("ece", "ece_mass", "mce", "rms_calibration", "ece_classwise"):
         value, (low, high) = got[name]["value"], (bound.expected for bound in want[name])
         mirrored = min(2 * value - high, value), max(2 * value - low, value)
         want[name] = tuple(near(float(np.clip(bound, 0, 1)), 1e-9) for bound in mirrored)

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike
 from scipy import sparse, special
 
 from leadline.errors import InputError
-from leadline.evaluate.calibration import Binning
+from leadline.evaluate.calibration import Binning, ClassBins, Scheme
 from leadline.evaluate.checks import class_indices, distributions, numbers, same_length
 from leadline.evaluate.intervals import TiedBlocks, one_hot
+from leadline.evaluate.selective import Ranked
 
 SMALLEST = 1e-12  # probabilities are clipped here before a logarithm: a certain error is 27.6 nats, not infinite
 
@@ -82,6 +83,11 @@ class Classified:
         return -(self.distribution * np.log(np.maximum(self.probabilities, SMALLEST))).sum(axis=1)
 
     @cached_property
+    def kl_divergence(self) -> np.ndarray:  # (N,) nats, from the label distribution to the probabilities
+        assert self.distribution is not None
+        return special.rel_entr(self.distribution, np.maximum(self.probabilities, SMALLEST)).sum(axis=1)
+
+    @cached_property
     def jensen_shannon(self) -> np.ndarray:  # (N,) nats
         assert self.distribution is not None
         p, y = self.probabilities, self.distribution
@@ -95,6 +101,24 @@ class Classified:
     @cached_property
     def by_mass(self) -> Binning:
         return Binning(self.probabilities.max(axis=1), self.correct, scheme="mass")
+
+    @cached_property
+    def by_share(self) -> Binning:
+        assert self.distribution is not None
+        share = self.distribution[np.arange(len(self)), self.predicted]
+        return Binning(self.probabilities.max(axis=1), share, scheme="width")
+
+    @cached_property
+    def by_class(self) -> dict[Scheme, ClassBins]:
+        truth = np.eye(self.probabilities.shape[1])[self.gold]
+        return {
+            "width": ClassBins(self.probabilities, truth, scheme="width"),
+            "mass": ClassBins(self.probabilities, truth, scheme="mass"),
+        }
+
+    @cached_property
+    def ranked(self) -> Ranked:
+        return Ranked(self.probabilities.max(axis=1), 1 - self.correct)
 
     @cached_property
     def by_second_class(self) -> tuple[sparse.csr_array, sparse.csr_array]:  # (G, N) each: second class, first class
@@ -127,6 +151,14 @@ class ClassifiedSample:
     @cached_property
     def width_sums(self) -> np.ndarray:  # (3, bins, B)
         return self.rows.by_width.sums(self.weights)
+
+    @cached_property
+    def mass_sums(self) -> np.ndarray:  # (3, bins, B)
+        return self.rows.by_mass.sums(self.weights)
+
+    @cached_property
+    def ranked(self) -> np.ndarray:  # (2, G, B)
+        return self.rows.ranked.upto(self.weights)
 
     @cached_property
     def second_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Does a confidence of 0.8 mean right 8 times in 10? And is the model right where it is sure?
+"""Does a confidence of 0.8 mean right 8 times in 10?
 
 Confidence is the probability of the predicted class (for two classes too, not that of the second class).
 """
@@ -12,15 +12,13 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
-from scipy import optimize, sparse
+from scipy import sparse
 
 from leadline.errors import InputError
-from leadline.evaluate.checks import class_indices, confidence_and_correct, distributions, same_length
-from leadline.evaluate.intervals import TiedBlocks, one_hot, wilson
-from leadline.signals import softmax
+from leadline.evaluate.checks import class_indices, confidence_and_share, distributions, same_length
+from leadline.evaluate.intervals import TiedBlocks, at_ranks, one_hot, wilson
 
 BINS = 15  # Guo et al. 2017
-TEMPERATURES = (0.05, 20.0)
 Scheme = Literal["width", "mass"]
 
 
@@ -33,31 +31,24 @@ class Binning:
     """
 
     confidence: np.ndarray  # (N,)
-    correct: np.ndarray  # (N,) 0.0 or 1.0
+    correct: np.ndarray  # (N,) 0.0 or 1.0; of label distributions the share of the predicted class
     bins: int = BINS
     scheme: Scheme = "width"
 
     def __post_init__(self) -> None:
-        if self.bins < 1 or self.scheme not in ("width", "mass"):
-            raise InputError(f"bins {self.bins}, scheme {self.scheme!r}: at least 1 bin, scheme width or mass")
+        check_bins(self.bins, self.scheme)
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """(N, B) -> (3, bins, B): rows, confidence and correct answers of each bin, summed."""
         if self.scheme == "width":
             return (self._by_width @ weights).reshape(3, self.bins, -1)
-        upto = [np.pad(np.cumsum(m @ weights, axis=0), ((1, 0), (0, 0))).T for m in self._by_block]  # (B, 1 + G) each
-        cuts = self.cuts(len(self.confidence))  # a resample has as many rows as the data
-        at_cut = [[np.interp(cuts, rank, total) for rank, total in zip(upto[0], x, strict=True)] for x in upto]
-        return np.diff(np.array(at_cut), axis=2).transpose(0, 2, 1)
-
-    def cuts(self, n: int) -> np.ndarray:
-        """(bins + 1,) the ranks at which equal mass cuts, those of np.array_split."""
-        return np.cumsum([0, *(n // self.bins + (b < n % self.bins) for b in range(self.bins))])
+        upto = np.array([np.cumsum(m @ weights, axis=0) for m in self._by_block])  # (3, G, B)
+        cuts = equal_parts(round(upto[0, -1, 0]), self.bins)  # every set of weights has as many rows
+        return np.diff(at_ranks(upto[0], cuts, upto), axis=1)
 
     @cached_property
     def _by_width(self) -> sparse.csr_array:
-        edges = np.linspace(0, 1, self.bins + 1)
-        index = np.clip(np.searchsorted(edges, self.confidence, side="left") - 1, 0, self.bins - 1)
+        index = bin_index(self.confidence, self.bins)
         values = (None, self.confidence, self.correct)
         return sparse.vstack([one_hot(index, self.bins, v) for v in values], format="csr")  # (3 bins, N)
 
@@ -70,17 +61,18 @@ class Binning:
 def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, scheme: Scheme = "width") -> pl.DataFrame:
     """The table behind a reliability diagram: one row per bin, empty bins too (n = 0, NaN).
 
-    confidence (N,) in [0, 1], correct (N,) 0 or 1. Columns: left, right (edges of the bin; with scheme "mass" its
-    smallest and largest confidence), n, confidence and accuracy (means), low, high (95 % Wilson interval of accuracy).
+    confidence (N,) in [0, 1]; correct (N,) 0 or 1, or where labels are distributions the share of the predicted class.
+    Columns: left, right (edges of the bin; with scheme "mass" its smallest and largest confidence), n, confidence and
+    accuracy (means), low, high (95 % Wilson interval of accuracy; of shares it is rather too long than too short).
     """
-    c, a = confidence_and_correct(confidence, correct)
+    c, a = confidence_and_share(confidence, correct)
     binning = Binning(c, a, bins, scheme)
     n, sum_confidence, sum_correct = binning.sums(np.ones((len(c), 1)))[:, :, 0]  # (bins,) each
     if scheme == "width":
         edges = np.linspace(0, 1, bins + 1)
         left, right = edges[:-1], edges[1:]
     else:
-        ascending, cuts = np.append(np.sort(c), np.nan), binning.cuts(len(c))
+        ascending, cuts = np.append(np.sort(c), np.nan), equal_parts(len(c), bins)
         left = np.where(n > 0, ascending[cuts[:-1]], np.nan)
         right = np.where(n > 0, ascending[cuts[1:] - 1], np.nan)
     safe = np.where(n > 0, n, np.nan)
@@ -105,8 +97,19 @@ def calibration_error(
 
     Guo et al., ICML 2017. Say bins and scheme beside the number: it depends on both, and is biased upward for few rows.
     """
-    sums = Binning(*confidence_and_correct(confidence, correct), bins, scheme).sums(np.ones((np.size(confidence), 1)))
+    sums = Binning(*confidence_and_share(confidence, correct), bins, scheme).sums(np.ones((np.size(confidence), 1)))
     return float(expected_gap(sums)[0]), float(largest_gap(sums)[0])
+
+
+def rms_calibration_error(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, scheme: Scheme = "mass"
+) -> float:
+    """Root of the mean square of accuracy - confidence over the bins, in [0, 1], lower is better; never below the ECE.
+
+    Hendrycks, Mazeika and Dietterich, ICLR 2019, who put 100 rows into a bin (`bins=ceil(N / 100)`).
+    """
+    sums = Binning(*confidence_and_share(confidence, correct), bins, scheme).sums(np.ones((np.size(confidence), 1)))
+    return float(rms_gap(sums)[0])
 
 
 def expected_gap(sums: np.ndarray) -> np.ndarray:
@@ -121,82 +124,82 @@ def largest_gap(sums: np.ndarray) -> np.ndarray:
     return (np.abs(correct - confidence) / np.where(n > 0, n, np.inf)).max(axis=0)
 
 
-def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> tuple[float, str | None]:
-    """The T in [0.05, 20] that minimises the NLL of softmax(logits / T), and a warning sentence or None.
+def rms_gap(sums: np.ndarray) -> np.ndarray:
+    """(3, bins, B) -> (B,): root of the sum over bins of n_b / N (accuracy - confidence)^2."""
+    n, confidence, correct = sums
+    squares = np.divide((correct - confidence) ** 2, n, out=np.zeros(n.shape), where=n > 0)  # n_b times the gap squared
+    return np.sqrt(squares.sum(axis=0) / n.sum(axis=0))
 
-    logits (N, K), -inf for an absent option; labels (N,) class indices or (N, K) distributions. Guo et al., ICML 2017.
-    Fit it on validation rows only: the argmax, and so accuracy, does not change, every probability does.
+
+@dataclass(frozen=True)
+class ClassBins:
+    """N probabilities of every class in bins, each class in its own: `truth` (N, K) says how much of a row is a class.
+
+    width and mass as in `Binning`. Equal mass is cut once, for the rows as they are, and holds for all weights.
     """
-    z = np.asarray(logits, dtype=np.float64)
-    if z.ndim != 2 or z.shape[1] < 2 or not len(z):
-        raise InputError(f"logits: shape (N, K) with N >= 1 and K >= 2 is needed, not {z.shape}")
-    if np.isnan(z).any() or np.isposinf(z).any() or not np.isfinite(z).any(axis=1).all():
-        bad = np.flatnonzero(np.isnan(z).any(axis=1) | np.isposinf(z).any(axis=1) | ~np.isfinite(z).any(axis=1))[0]
-        raise InputError(f"logits: row {bad} (counted from 0) is NaN or infinite")
-    y = np.asarray(labels)
-    y = distributions(y, "labels") if y.ndim == 2 else np.eye(z.shape[1])[class_indices(y, z.shape[1])]
-    same_length(z, y, "logits and labels")
-    if (y[np.isneginf(z)] > 0).any():
-        raise InputError("labels: the right answer of a row is an option that the row does not have (logit -inf)")
-    shifted = z - z.max(axis=1, keepdims=True)
-    return _temperature(np.where(np.isneginf(shifted), 0.0, shifted), y, absent=np.isneginf(z))
+
+    probabilities: np.ndarray  # (N, K)
+    truth: np.ndarray  # (N, K) one-hot, or distributions
+    bins: int = BINS
+    scheme: Scheme = "width"
+
+    def gap(self, weights: np.ndarray) -> np.ndarray:
+        """(N, B) -> (B,): mean over classes of the sum over bins of n_b / N |share of the class - probability|."""
+        k = self.probabilities.shape[1]
+        return np.abs(self._gaps @ weights).sum(axis=0) / (k * weights.sum(axis=0))
+
+    @cached_property
+    def _gaps(self) -> sparse.csr_array:  # (K bins, N)
+        return sparse.vstack([self._of_class(k) for k in range(self.probabilities.shape[1])], format="csr")
+
+    def _of_class(self, k: int) -> sparse.csr_array:
+        """(bins, N): probability minus truth of each row, in the bin that it lies in."""
+        p = self.probabilities[:, k]
+        gap = p - self.truth[:, k]
+        if self.scheme == "width":
+            return one_hot(bin_index(p, self.bins), self.bins, gap)
+        return _shares_by_mass(p, self.bins) @ sparse.diags_array(gap, format="csr")
 
 
-def _temperature(z: np.ndarray, y: np.ndarray, absent: np.ndarray) -> tuple[float, str | None]:
-    """The NLL is convex in b = 1 / T, with slope mean_i sum_k (softmax(b z) - y)_ik z_ik: find its root."""
-
-    def slope(b: float) -> float:
-        p = softmax(np.where(absent, -np.inf, b * z))
-        return float(((p - y) * z).sum(axis=1).mean())
-
-    coldest, hottest = TEMPERATURES
-    if not z.any():
-        return 1.0, "temperature left at 1: all logits of a row are equal, so no temperature changes anything"
-    if slope(1 / coldest) <= 0:
-        return coldest, (
-            f"temperature stopped at its bound {coldest}: the validation rows are answered (almost) perfectly, "
-            "so any sharpening fits them; calibrate on more rows"
-        )
-    if slope(1 / hottest) >= 0:
-        return hottest, (
-            f"temperature stopped at its bound {hottest}: on the validation rows the logits are no better than chance"
-        )
-    return 1 / optimize.brentq(slope, 1 / hottest, 1 / coldest, xtol=1e-12, rtol=1e-12), None
+def _shares_by_mass(values: np.ndarray, bins: int) -> sparse.csr_array:
+    """(bins, N): how much of each row lies in each bin of equal mass; equal values are shared out alike."""
+    blocks = TiedBlocks(values)
+    size = np.bincount(blocks.block)  # (G,)
+    end = np.cumsum(size)
+    cuts = equal_parts(len(values), bins)
+    inside = np.minimum(end, cuts[1:, None]) - np.maximum(end - size, cuts[:-1, None])  # (bins, G) rows
+    share = sparse.csr_array(np.maximum(inside, 0) / size)
+    return share @ blocks.summing(None)
 
 
-def risk_coverage(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage k / N and risk (N,) for k = 1..N: the share of errors among the k most confident rows.
+def classwise_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = BINS, scheme: Scheme = "width") -> float:
+    """Mean over the classes of each class's calibration error, in [0, 1], lower is better.
 
-    Within rows of equal confidence: the mean over their orders, so row order is moot. El-Yaniv & Wiener, JMLR 2010.
+    probabilities (N, K); labels (N,) class indices or (N, K) distributions. All probabilities of a class are looked at,
+    not only those of the predicted one. scheme "width": classwise or static calibration error (Kull et al., NeurIPS
+    2019; Nixon et al., CVPR workshops 2019); "mass": adaptive calibration error, ACE (Nixon et al.). A bin weighs as
+    many rows as it has, where ACE weighs all alike: the same but for the rows that do not divide by `bins`.
     """
-    c, a = confidence_and_correct(confidence, correct)
-    k = np.arange(1, len(c) + 1)
-    blocks = TiedBlocks(-c)
-    rows = np.r_[0, np.cumsum(np.bincount(blocks.block))]
-    errors = np.r_[0, np.cumsum(np.bincount(blocks.block, weights=1 - a))]
-    return k / len(c), np.interp(k, rows, errors) / k
+    p = distributions(probabilities)
+    k, y = p.shape[1], np.asarray(labels)
+    truth = distributions(y, "labels") if y.ndim == 2 else np.eye(k)[class_indices(y, k)]
+    same_length(p, truth, "probabilities and labels")
+    if truth.shape[1] != k:
+        raise InputError(f"labels: {truth.shape[1]} columns for {k} classes")
+    check_bins(bins, scheme)
+    return float(ClassBins(p, truth, bins, scheme).gap(np.ones((len(p), 1)))[0])
 
 
-def aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean risk over k = 1..N, in [0, 1], lower is better (Geifman, Uziel, El-Yaniv, ICLR 2019)."""
-    return float(risk_coverage(confidence, correct)[1].mean())
+def check_bins(bins: int, scheme: str) -> None:
+    if bins < 1 or scheme not in ("width", "mass"):
+        raise InputError(f"bins {bins}, scheme {scheme!r}: at least 1 bin, scheme width or mass")
 
 
-def e_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """AURC minus that of the perfect order (all right answers first), >= 0, lower is better.
-
-    Tells a model's ranking of its own answers from its accuracy. Geifman, Uziel, El-Yaniv, ICLR 2019.
-    """
-    _, a = confidence_and_correct(confidence, correct)
-    k = np.arange(1, len(a) + 1)
-    perfect = np.maximum(0, k - a.sum()) / k
-    return aurc(confidence, correct) - float(perfect.mean())
+def bin_index(values: np.ndarray, bins: int) -> np.ndarray:
+    """The equal-width bin (lo, hi] of each value, 0 in the first; of the shape of the values."""
+    return np.clip(np.searchsorted(np.linspace(0, 1, bins + 1), values, side="left") - 1, 0, bins - 1)
 
 
-def accuracy_at_coverage(confidence: ArrayLike, correct: ArrayLike, coverage: float) -> float:
-    """Accuracy over the ceil(coverage N) most confident rows; coverage in (0, 1]."""
-    if not 0 < coverage <= 1:
-        raise InputError(f"coverage {coverage}: a share above 0 and at most 1 is needed")
-    risk = risk_coverage(confidence, correct)[1]
-    k = int(np.ceil(coverage * len(risk) - 1e-9))  # 0.07 x 100 is 7.000000000000001 in floating point
-    return float(1 - risk[max(k, 1) - 1])
+def equal_parts(n: int, bins: int) -> np.ndarray:
+    """(bins + 1,) the ranks at which equal mass cuts n rows, those of np.array_split."""
+    return np.cumsum([0, *(n // bins + (b < n % bins) for b in range(bins))])

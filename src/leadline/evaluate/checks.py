@@ -63,10 +63,18 @@ def in_range(values: np.ndarray, low: float, high: float, what: str) -> None:
 
 def confidence_and_correct(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """(N,) in [0, 1] and (N,) 0 or 1, both float64, or InputError."""
-    c, a = numbers(confidence, "confidence"), zero_or_one(correct, "correct")
+    c, _ = confidence_and_share(confidence, correct)
+    return c, zero_or_one(correct, "correct")
+
+
+def confidence_and_share(confidence: ArrayLike, share: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) in [0, 1] and (N,) 0, 1 or between them, both float64, or InputError."""
+    c, a = numbers(confidence, "confidence"), numbers(share, "correct")
     same_length(c, a, "confidence and correct")
     # a maximum over float32 probabilities may pass 1 by a rounding error
     _refuse((c < 0) | (c > 1 + TOLERANCE), "confidence", lambda i: f"is {c[i]:.6g}, outside [0, 1]")
+    outside = (a < 0) | (a > 1 + TOLERANCE)
+    _refuse(outside, "correct", lambda i: f"is {a[i]:.6g}, outside [0, 1]; leave out rows where it is undefined")
     return c, a
 
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from leadline.evaluate.answers import ClassifiedSample, Counts, EstimatedSample
-from leadline.evaluate.calibration import expected_gap, largest_gap
+from leadline.evaluate.calibration import expected_gap, largest_gap, rms_gap
+from leadline.evaluate.selective import area, perfect_area
 
 Needs = Literal["classes", "each class", "two classes", "soft targets", "numbers"]
 INF = float("inf")
@@ -199,7 +200,7 @@ METRICS: dict[str, Metric] = {
         grows_with_noise=True,
     ),
     "ece_mass": Metric(
-        lambda s: expected_gap(s.rows.by_mass.sums(s.weights)),
+        lambda s: expected_gap(s.mass_sums),
         "classes",
         False,
         (0, 1),
@@ -213,6 +214,44 @@ METRICS: dict[str, Metric] = {
         (0, 1),
         "Largest gap of confidence and accuracy of 15 equal-width bins; one row alone in a bin can decide it.",
         grows_with_noise=True,
+    ),
+    "rms_calibration": Metric(
+        lambda s: rms_gap(s.mass_sums),
+        "classes",
+        False,
+        (0, 1),
+        "Root mean square gap of confidence and accuracy over 15 bins of equal mass; biased upward for few rows.",
+        grows_with_noise=True,
+    ),
+    "ece_classwise": Metric(
+        lambda s: s.rows.by_class["width"].gap(s.weights),
+        "classes",
+        False,
+        (0, 1),
+        "Mean over classes of the gap of a class's probability and its share, 15 equal-width bins each (static).",
+        grows_with_noise=True,
+    ),
+    "ece_adaptive": Metric(
+        lambda s: s.rows.by_class["mass"].gap(s.weights),
+        "classes",
+        False,
+        (0, 1),
+        "Mean over classes of the gap of a class's probability and its share, 15 bins of equal mass each (ACE).",
+        grows_with_noise=True,
+    ),
+    "aurc": Metric(
+        lambda s: area(s.ranked),
+        "classes",
+        False,
+        (0, 1),
+        "Mean share of errors among the k surest answers over k = 1 to N: errors, and whether they are unsure.",
+    ),
+    "e_aurc": Metric(
+        lambda s: area(s.ranked) - perfect_area(s.ranked),
+        "classes",
+        False,
+        (0, 1),
+        "AURC minus that of as many errors that are all less sure than the right answers: the order alone.",
     ),
     "auroc": Metric(
         auroc,
@@ -235,12 +274,27 @@ METRICS: dict[str, Metric] = {
         (0, INF),
         "Mean of -sum Y log p in nats; at its lowest it is the entropy of the labels, not 0.",
     ),
+    "kl_divergence": Metric(
+        lambda s: s.mean(s.rows.kl_divergence),
+        "soft targets",
+        False,
+        (0, INF),
+        "Mean of sum Y log(Y / p) in nats: the cross-entropy without the entropy of the labels; 0 is a perfect fit.",
+    ),
     "jensen_shannon": Metric(
         lambda s: s.mean(s.rows.jensen_shannon),
         "soft targets",
         False,
         (0, float(np.log(2))),
         "Mean Jensen-Shannon divergence of probabilities and label distribution, in nats.",
+    ),
+    "ece_soft": Metric(
+        lambda s: expected_gap(s.rows.by_share.sums(s.weights)),
+        "soft targets",
+        False,
+        (0, 1),
+        "Mean gap of confidence and the labels' share of the predicted class over 15 equal-width bins.",
+        grows_with_noise=True,
     ),
     "rmse": Metric(rmse, "numbers", False, (0, INF), "Root of the mean squared error, in the label's unit."),
     "mae": Metric(

@@ -97,3 +97,24 @@ class TiedBlocks:
         """(N, B) -> (N, B): the average rank from 1 of each row among the drawn rows."""
         n = self.summing() @ weights
         return (np.cumsum(n, axis=0) - n / 2 + 0.5)[self.block]
+
+
+def at_ranks(rank: np.ndarray, cuts: np.ndarray, totals: np.ndarray) -> np.ndarray:
+    """(G, B) ranks of the ends of blocks and (M, G, B) sums up to them -> (M, C, B): the sums up to each rank in cuts.
+
+    A cut through a block takes its share of it. Ranks rise from block to block and may stay (a block without weight).
+    """
+    g, b = rank.shape
+    columns, stride = np.arange(b), rank[-1].max() + 1
+    rising = (rank + columns * stride).T.ravel()  # one array for all sets of weights
+    found = np.searchsorted(rising, (cuts[:, None] + columns * stride).T.ravel(), side="left").reshape(b, -1).T
+    end = np.minimum(found - columns * g, g - 1)  # (C, B) the block in which a cut lies
+    first = end == 0
+    before = np.where(first, 0.0, np.take_along_axis(rank, np.maximum(end - 1, 0), axis=0))
+    inside = np.take_along_axis(rank, end, axis=0) - before
+    share = np.divide(cuts[:, None] - before, inside, out=np.zeros(inside.shape), where=inside > 0)
+    found_sums = []
+    for total in totals:
+        start = np.where(first, 0.0, np.take_along_axis(total, np.maximum(end - 1, 0), axis=0))
+        found_sums.append(start + share * (np.take_along_axis(total, end, axis=0) - start))
+    return np.array(found_sums)

@@ -25,6 +25,7 @@ Rows = Classified | Estimated
 FEW = 25  # discordant rows up to which McNemar's test counts exactly
 EXACT = 20_000  # ways to exchange rows up to which all are counted
 TIE = 1e-9  # of the metric's own size: differences that rounding parts are equal
+BY_MASS = ("ece_mass", "rms_calibration", "ece_adaptive")  # metrics whose bins depend on all rows at once
 # metrics that see the predicted class only: rows that both models put in one class cannot move their difference
 OF_CLASS = ("accuracy", "macro_f1", "micro_f1", "macro_precision", "macro_recall", "f1", "precision", "recall", "mcc")
 
@@ -105,12 +106,12 @@ def paired_randomisation(
     If the two models are interchangeable, their answers to a row may be exchanged; p is the share of exchanges whose
     difference is at least as large: all 2^N of them where they are few, else random ones, the observed counted with
     them. Exact at any N for the hypothesis that nothing distinguishes the models, which is more than equal metrics.
-    `ece_mass` is left out: its bins depend on all rows at once.
+    `ece_mass`, `rms_calibration` and `ece_adaptive` are left out: bins of equal mass depend on all rows at once.
     """
     a, b = (_models(labels, predictions, classes) for predictions in (first, second))
     if len(a) > 1 or len(b) > 1:
         raise InputError("paired_randomisation: one set of predictions of each model is needed, not several runs")
-    n, names = len(a[0]), [name for name in full_names(metrics, a[0], classes) if name != "ece_mass"]
+    n, names = len(a[0]), [name for name in full_names(metrics, a[0], classes) if name not in BY_MASS]
     both = _stacked(a[0], b[0])
 
     def differences(exchanged: np.ndarray) -> np.ndarray:  # (N, B) bool -> (M, B)
