@@ -1,7 +1,7 @@
 """The command line: the library with printing. One command per verb; our errors become advice.
 
-Order inside the room: output · progress · agreement · sweeps · training · reading · probing · auditing · reviewing ·
-rows · story.
+Order inside the room: output · measured · progress · agreement · sweeps · training · reading · probing · detecting ·
+auditing · reviewing · rows · story.
 Only the commands' signatures are loaded for `leadline --help`; what a command needs it imports when it runs.
 """
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from leadline.cli import auditing, probing, reading, reviewing, rows, story, sweeps, training
+from leadline.cli import auditing, detecting, probing, reading, reviewing, rows, story, sweeps, training
 
 app = typer.Typer(
     name="leadline",
@@ -47,6 +47,7 @@ COMMANDS = {
     "score": (reading.score, "Scores and regions of a run."),
     "map": (reading.map_, "The data map, as a picture or a page."),
     "evaluate": (training.evaluate, "Metrics of a trained model on any file."),
+    "ood": (detecting.ood, "How well the model tells texts of its own kind from others."),
     "report": (reading.report, "One self-contained page about a run."),
     "compare": (reading.compare, "Scores and metrics of runs side by side."),
     "probe": (probing.probe, "Scores that need the model again: GraNd, VoG, depth."),

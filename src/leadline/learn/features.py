@@ -26,12 +26,12 @@ def sentence_vectors(
     """
     was_training = model.training
     model.eval()
-    body = _body(model)
+    body = body_of(model)
     lengths = np.array([task.length(row) for row in encoded], dtype=np.int64)
     vectors = np.zeros((len(encoded), 0), dtype=np.float32)
     for rows in batches(lengths, tokens):
         batch = task.collate([encoded[i] for i in rows], np.zeros(len(rows), dtype=np.int64)).to(device)
-        found = _pooled(body(**batch.inputs)[0].float(), batch).cpu().numpy()
+        found = mean_over_tokens(body(**batch.inputs)[0].float(), batch).cpu().numpy()
         if not vectors.shape[1]:
             vectors = np.zeros((len(encoded), found.shape[1]), dtype=np.float32)
         vectors[rows] = found
@@ -39,14 +39,14 @@ def sentence_vectors(
     return vectors
 
 
-def _body(model: Any) -> nn.Module:
+def body_of(model: Any) -> nn.Module:
     """The model without its head; of an encoder and a decoder the encoder."""
     if getattr(model.config, "is_encoder_decoder", False):
         return model.get_encoder()
     return model.base_model
 
 
-def _pooled(hidden: Tensor, batch: Batch) -> Tensor:
+def mean_over_tokens(hidden: Tensor, batch: Batch) -> Tensor:
     """hidden (I, T, H) -> (B, H)."""
     real = batch.inputs["attention_mask"].to(hidden.dtype)[..., None]  # (I, T, 1)
     mean = (hidden * real).sum(1) / real.sum(1)

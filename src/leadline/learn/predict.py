@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from leadline.learn import ranks
-from leadline.learn.tasks.batch import Row, Task
+from leadline.learn.tasks.batch import Batch, Row, Task
 
 TOKENS = 8192  # per batch: evaluation keeps no activations, so batches are larger than in training
 
@@ -22,8 +22,11 @@ def predict(
     targets: np.ndarray,
     device: torch.device,
     tokens: int = TOKENS,
+    also: Callable[[Batch], Mapping[str, Tensor]] = lambda batch: {},
 ) -> dict[str, np.ndarray]:
     """loss, gold_logprob, margin, entropy (N,) float32, correct (N,) int8, logits (N, K) where fixed, extras (N,).
+
+    also  called after each forward pass: further columns (B, …), for example of what hooks have seen
 
     Dropout is off; the model is left in the mode it was in. Where several processes train together each takes every
     so manieth batch, and all have the result.
@@ -37,8 +40,8 @@ def predict(
     columns: dict[str, np.ndarray] = {}
     for rows in [*mine, *[pieces[0]] * (turns - len(mine))]:
         batch = task.collate([encoded[i] for i in rows], targets[rows]).to(device)
-        found = task.outcome(model(**batch.inputs), batch)
-        for name, values in found.columns().items():
+        found = task.outcome(model(**batch.inputs), batch).columns()
+        for name, values in (found | dict(also(batch))).items():
             array = values.cpu().numpy()
             if name not in columns:
                 columns[name] = np.empty((len(encoded), *array.shape[1:]), dtype=array.dtype)

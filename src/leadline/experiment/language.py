@@ -1,0 +1,134 @@
+"""The language model that says how probable texts are: somebody's, or a small one trained here; kept in the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from leadline import runs
+from leadline.data.examples import Examples
+from leadline.errors import InputError
+from leadline.experiment.device import accelerate
+from leadline.learn import density
+from leadline.runs import Run
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Language:
+    """Which language model, and what it is trained on.
+
+    name       a Hub id or a local directory; None: a small one, trained here on `train` alone
+    fine_tune  train that one on `train`, too
+    train      texts in distribution, training texts only
+    run        where a trained one is kept and found again
+    """
+
+    name: str | None
+    fine_tune: bool
+    train: Examples | None
+    max_length: int
+    run: Run | None = None
+    tell: Callable[[Mapping[str, Any]], None] = lambda event: None
+
+    @property
+    def trained(self) -> bool:
+        return self.name is None or self.fine_tune
+
+    @property
+    def says(self) -> str:
+        """For a person: what the densities are of."""
+        if self.name is None:
+            return (
+                f"a small language model trained here on {self._count} texts in distribution (2 layers, no pretraining)"
+            )
+        return (
+            f"{self.name}{f', fine-tuned on {self._count} texts in distribution' if self.fine_tune else ', as it is'}"
+        )
+
+    @property
+    def _count(self) -> str:
+        return f"{len(self.train):,}" if self.train is not None else "0"
+
+    def measure(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """{nll (N,), tokens (N,)}, as `learn.density.measure`."""
+        model, tokenizer = self._ready()
+        found = density.measure(model, tokenizer, texts, accelerate("fp32").device, self.max_length)
+        if bad := int((found["tokens"] == 0).sum()):
+            raise InputError(
+                f"{self.name}: {bad} of {len(texts)} texts have no token that can be scored (one token, and a "
+                "tokenizer without a token that begins texts); choose another --lm, or take these rows out"
+            )
+        return found
+
+    def _ready(self) -> tuple[Any, Any]:
+        if not self.trained:
+            return density.load(str(self.name))
+        if self.train is None:
+            raise InputError("perplexity: a language model is trained on texts in distribution; give them: --fit FILE")
+        place = self.run.path / "density" / self._slug if self.run is not None else None
+        if place is not None and self._kept(place):
+            self.tell({"event": "note", "says": f"language model of {place}"})
+            return density.load(str(place))
+        model, tokenizer = self._train(runs.joined_texts(self.train))
+        if place is not None:
+            self._keep(place, model, tokenizer)
+        return model, tokenizer
+
+    def _train(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        self.tell({"event": "note", "says": f"training {self.says}"})
+        if self.name is None:
+            model, tokenizer = density.small(texts, max(8, self.max_length))
+        else:
+            model, tokenizer = density.load(self.name)
+        density.train(model, tokenizer, texts, self._settings, accelerate("auto"), self.max_length)
+        return model, tokenizer
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return density.OF_SMALL if self.name is None else density.OF_FINE_TUNING
+
+    @property
+    def _slug(self) -> str:
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", self.name or density.SMALL).strip("-.") or density.SMALL
+
+    def _about(self) -> dict[str, Any]:
+        """What decides the weights; equal abouts, equal models."""
+        assert self.train is not None
+        texts = hashlib.sha256("\0".join(runs.joined_texts(self.train)).encode("utf-8", "surrogatepass")).hexdigest()
+        about = {"format": FORMAT, "model": self.name or density.SMALL, "texts": texts, "n": len(self.train)}
+        sizes = density.SIZES | {"vocabulary": density.VOCABULARY} if self.name is None else {}
+        return about | {"max_length": self.max_length, "training": self._settings, "sizes": sizes}
+
+    def _kept(self, place: Path) -> bool:
+        try:
+            return json.loads((place / "about.json").read_text(encoding="utf-8")) == self._about()
+        except (OSError, ValueError):
+            return False
+
+    def _keep(self, place: Path, model: Any, tokenizer: Any) -> None:
+        """Whole or not at all; a run that cannot be written to goes without."""
+        try:
+            place.parent.mkdir(exist_ok=True)
+            partial = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+        except OSError:
+            return
+        try:
+            density.save(model, tokenizer, partial)
+            (partial / "about.json").write_text(json.dumps(self._about(), indent=1) + "\n", encoding="utf-8")
+            shutil.rmtree(place, ignore_errors=True)
+            partial.rename(place)
+        except OSError:
+            self.tell({"event": "note", "says": f"{place}: the language model could not be kept"})
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

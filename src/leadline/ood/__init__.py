@@ -1,0 +1,30 @@
+"""Out of distribution: how strange a text is to a model, and how well strangeness tells two sets of texts apart.
+
+Arrays in, numbers out: no torch, no files but those of `published`. Higher is stranger everywhere, and what is out of
+distribution is the positive class.
+
+Order inside the room: registry · logits · distances · language · apart · sets · published.
+"""
+
+from leadline.ood import logits, distances, language  # noqa: F401  # isort: skip  (they fill DETECTORS, in this order)
+from leadline.ood.apart import MEASURES, compute_auroc, told_apart
+from leadline.ood.published import names, read_model_out, write_npy
+from leadline.ood.registry import DETECTORS, Detector, Evidence, strangeness
+from leadline.ood.sets import IN, KINDS, OodSet, parse
+
+__all__ = [
+    "DETECTORS",
+    "IN",
+    "KINDS",
+    "MEASURES",
+    "Detector",
+    "Evidence",
+    "OodSet",
+    "compute_auroc",
+    "names",
+    "parse",
+    "read_model_out",
+    "strangeness",
+    "told_apart",
+    "write_npy",
+]
