@@ -41,7 +41,7 @@ def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
         **({"label_distribution": "shares", "label": None} if run.train.soft else {"label": "label"}),
         **({"weight": "weight"} if "weight" in table.columns else {}),
     }
-    for key in ("base", "select", "curriculum"):
+    for key in ("base", "select", "curriculum", "mixup"):
         document[key] = None
     document["loss"]["example_weights"] = None
     document["training"] |= {"early_stopping": None, "epochs": len(run.events("epoch")) or run.signals.n_epochs}

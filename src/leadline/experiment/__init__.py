@@ -1,12 +1,18 @@
 """One recipe, start to finish: examples -> plan -> loop -> scores -> evaluation -> files.
 
-Order inside the room: chosen · job · features · evaluation · probing · training.
+Order inside the room: device · features · mixed · chosen · job · evaluation · stressing · slicing · language · ood ·
+probing · training.
 """
 
 from leadline.experiment.evaluation import Evaluation, evaluate
 from leadline.experiment.features import features
-from leadline.experiment.job import Job, accelerate
+from leadline.experiment.device import accelerate
+from leadline.experiment.job import Job
+from leadline.experiment.ood import Detected, detect
 from leadline.experiment.probing import PROBES, probe
+from leadline.experiment.stressing import Robustness, Stress, robustness
+from leadline.experiment.stressing import keep as keep_robustness
+from leadline.experiment.slicing import sliced
 from leadline.experiment.training import train
 
-__all__ = ["PROBES", "Evaluation", "Job", "accelerate", "evaluate", "features", "probe", "train"]
+__all__ = ["Detected", "Evaluation", "Job", "PROBES", "Robustness", "Stress", "accelerate", "detect", "evaluate", "features", "keep_robustness", "probe", "robustness", "sliced", "train"]

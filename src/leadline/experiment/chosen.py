@@ -10,6 +10,7 @@ import numpy as np
 
 from leadline.data.examples import Examples
 from leadline.errors import InputError
+from leadline.experiment import mixed
 from leadline.plans import curriculum, subset
 from leadline.plans.epoch import Plan, every
 from leadline.plans.weights import of_examples
@@ -33,6 +34,9 @@ def choose(recipe: Recipe, train: Examples, base: Run | None) -> Chosen:
     n, seed = len(train), recipe.training.seed
     standing = _standing(recipe, train, base)
     rows, says = selected(recipe.select, train, standing, seed)
+    source = mixed.Source(train, standing, base is not None)
+    if recipe.mixup is not None:
+        rows = mixed.kept(recipe.mixup, rows, source)
     _check(rows, train)
     entries = n if recipe.training.steps == "same-as-full" else len(rows)
     weights = np.ones(n)
@@ -43,10 +47,15 @@ def choose(recipe: Recipe, train: Examples, base: Run | None) -> Chosen:
     if recipe.curriculum is not None:
         plan, told = _curriculum(recipe, train, rows, entries, standing)
         return Chosen(rows, plan, weights, (*says, told))
+    plain = every(rows)
     if entries != len(rows):
         says += [f"{len(rows):,} examples are gone through until the steps of {n:,} are taken"]
-        return Chosen(rows, subset.as_many_as(rows, entries, seed), weights, tuple(says))
-    return Chosen(rows, every(rows), weights, tuple(says))
+        plain = subset.as_many_as(rows, entries, seed)
+    if recipe.mixup is None:
+        return Chosen(rows, plain, weights, tuple(says))
+    size = n if recipe.mixup.size == "original" else entries
+    plan, told_of_it = mixed.plan(recipe, rows, source, size, plain)
+    return Chosen(rows, plan, weights, (*says, *told_of_it))
 
 
 def _standing(recipe: Recipe, train: Examples, base: Run | None) -> Callable[[], Standing]:

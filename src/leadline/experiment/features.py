@@ -8,7 +8,7 @@ import numpy as np
 
 from leadline import runs
 from leadline.errors import InputError
-from leadline.experiment.job import accelerate
+from leadline.experiment.device import accelerate
 from leadline.learn import models
 from leadline.learn.features import POOLING, sentence_vectors
 from leadline.learn.tasks.batch import Task

@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 
 from leadline import evaluate as metrics_room
 from leadline import recipe as recipes
@@ -20,6 +19,7 @@ from leadline import signals
 from leadline.data.examples import Examples
 from leadline.errors import LeadlineError
 from leadline.experiment.chosen import Chosen, choose
+from leadline.experiment.device import accelerate
 from leadline.learn import models, notes, sanity
 from leadline.learn.checkpoint import Checkpoints
 from leadline.learn.clock import Clock
@@ -112,7 +112,7 @@ class Job:
         return Fit(
             model=self.model, task=self.task, material=self._weighted(), plan=self.chosen.plan,
             training=r.training, learning_rate=r.learning_rate, accelerator=self.accelerator,
-            class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record,
+            class_weights=self.weights, recorder=self.recorders.get("train"), record=r.record, mixup=r.mixup,
             validate=self._validation(path, noted, start) if validated else None,
             better=_better(r), tell=tell, ids=train_set.ids, clock=self.clock, sharded=sharded,
             checkpoints=Checkpoints(path / "checkpoints", r.training.checkpoint_minutes, beside, start, sharded),
@@ -164,7 +164,7 @@ class Job:
             return []
 
         def fit(material: Material, training: recipes.Training) -> Fit:
-            plain = self.recipe.model_copy(update={"base": None, "select": None, "curriculum": None})
+            plain = self.recipe.model_copy(update={"base": None, "select": None, "curriculum": None, "mixup": None})
             fresh = Job.prepare(_unweighted(plain), self.examples)
             rate = self.recipe.learning_rate
             plan = everything(len(material.lengths))
@@ -172,14 +172,6 @@ class Job:
 
         t = self.recipe.training
         return [trial(fit, self.material(), t) for trial in (sanity.overfit_one_batch, sanity.shuffled_labels)]
-
-
-def accelerate(asked: str) -> Accelerator:
-    """A fresh Accelerator in the precision asked for; a process may train several runs of different precision."""
-    AcceleratorState._reset_state(reset_partial_state=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = models.precision(asked, device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
 
 
 def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, weights: np.ndarray | None) -> Task:

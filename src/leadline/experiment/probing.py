@@ -14,7 +14,7 @@ import numpy as np
 from leadline import runs
 from leadline.data.examples import Examples
 from leadline.errors import InputError, nearest
-from leadline.experiment.job import accelerate
+from leadline.experiment.device import accelerate
 from leadline.learn import models
 from leadline.learn.kept_weights import kept_epochs, put_weights
 from leadline.learn.loop import Event

@@ -22,11 +22,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.errors import Interrupted
-from leadline.learn import dropout, memory, packing, ranks, sharding
+from leadline.learn import dropout, interpolate, losses, memory, packing, ranks, sharding
 from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
-from leadline.learn.interpolate import SentenceMix
+from leadline.learn.interpolate import Clean, LayerMix, Pairing, SentenceMix
 from leadline.learn.kept_weights import KeptWeights
 from leadline.learn.optimiser import Best, adamw, schedule
 from leadline.learn.packing import Packer
@@ -34,9 +34,10 @@ from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
 from leadline.learn.tasks.batch import Batch, Row, Task
 from leadline.learn.tasks.classification import as_targets
-from leadline.plans.epoch import ORDER_STREAM, Epoch, Plan, Step, steps
+from leadline.plans.epoch import ORDER_STREAM, Entries, Plan, Step, steps
+from leadline.plans.mix import per_step
 from leadline.plans.weights import mass
-from leadline.recipe import Record, Training
+from leadline.recipe import Mixup, Record, Training
 
 Event = Mapping[str, Any]
 
@@ -66,6 +67,7 @@ class Fit:
     class_weights: np.ndarray | None = None
     recorder: Recorder | None = None
     record: Record | None = None
+    mixup: Mixup | None = None  # where paired entries are mixed; None: their sentence vectors
     validate: Callable[[int], Mapping[str, float]] | None = None  # updates so far -> metrics on validation data
     better: Callable[[float, float], bool] = operator.gt  # (new, best) of early stopping's metric
     tell: Callable[[Event], None] = lambda event: None
@@ -85,7 +87,7 @@ class Fit:
     scheduler: LambdaLR = field(init=False)
     guard: Guard = field(init=False)
     best: Best | None = field(init=False, default=None)
-    mixer: SentenceMix | None = field(init=False, default=None)
+    mixer: SentenceMix | LayerMix | None = field(init=False, default=None)
     packer: Packer | None = field(init=False, default=None)
 
     def run(self) -> int:
@@ -102,10 +104,11 @@ class Fit:
             self.packer = around.enter_context(packing.packed(self.model, self._some(), self.accelerator.device))
             if self.checkpoints:
                 around.enter_context(self.checkpoints.listening())
-            counts = [len(self._steps(number)) for number in range(t.epochs)]  # in advance: the schedule is known
-            self._prepare(counts)
+            self.mixer = self._mixer()
             if self.mixer:
                 around.callback(self.mixer.close)
+            counts = [len(self._steps(number)) for number in range(t.epochs)]  # in advance: the schedule is known
+            self._prepare(counts)
             start = {"event": "start", "steps": sum(counts), "epochs": t.epochs, "packed": self.packer is not None}
             self.tell(start if self.at == (0, 0) else {**start, "event": "resume", "step": self.updates})
             for number in range(self.at[0], t.epochs if not self.stopped else 0):
@@ -127,13 +130,24 @@ class Fit:
         self.scheduler = schedule(optimizer, t, counts)
         self.net = self.accelerator.prepare_model(self.model, evaluation_mode=self.sharded)  # in pieces: no copies
         self.optimizer = self.accelerator.prepare_optimizer(optimizer)
-        paired = any(self.plan(number).partners is not None for number in range(t.epochs))
-        self.mixer = SentenceMix(self.model) if paired else None
         self.best = Best(t.early_stopping.metric, t.early_stopping.patience, self.better) if t.early_stopping else None
         self.guard = Guard(self.ids, len(self.material.lengths), self.accelerator.device)
         self.began = time.perf_counter()
         if self.checkpoints and self.checkpoints.start:
             self._restore(self.checkpoints)
+
+    def _mixer(self) -> SentenceMix | LayerMix | None:
+        """What mixes, where the plan pairs anything."""
+        if not any(self.plan(number).partners is not None for number in range(self.training.epochs)):
+            return None
+        order = np.argsort(self.material.lengths, kind="stable")
+        batch = self._collate(np.unique(order[np.linspace(0, len(order) - 1, 4).round().astype(int)]))
+        self.model.to(self.accelerator.device)
+        mixer, self.packer = interpolate.mixer_of(
+            self.model, self.mixup, self.training.seed, self.packer,
+            lambda packer: self.model(**(packer(batch.inputs) if packer else batch.inputs)), self._mask(batch),
+        )  # fmt: skip
+        return mixer
 
     def _some(self) -> dict[str, Tensor]:
         """Model inputs of a few examples of unequal length; none where the task says nothing of packing."""
@@ -144,6 +158,13 @@ class Fit:
 
     def _forward(self, batch: Batch) -> Any:
         return self.net(**(self.packer(batch.inputs) if self.packer else batch.inputs))
+
+    @staticmethod
+    def _mask(batch: Batch) -> Tensor:
+        """(B, T) which tokens are real; one column where the inputs are no tokens."""
+        mask = batch.inputs.get("attention_mask")
+        first = next(iter(batch.inputs.values()))
+        return torch.ones(len(first), 1, device=first.device) if mask is None else mask
 
     def _freeze_idle(self) -> None:
         """Parameters that no loss reaches (a pooler that nobody asks) would keep data-parallel training waiting."""
@@ -184,12 +205,9 @@ class Fit:
     def _epoch(self, number: int) -> dict[str, Any]:
         began, done = time.perf_counter(), self.at[1]
         self.sums = self.sums if done else {}
-        epoch, formed = self.plan(number), self._steps(number)
-        entries = Entries(
-            epoch,
-            epoch.entry_targets(self.material.targets, self.material.n_classes),
-            epoch.entry_weights(self.material.weights),
-        )
+        formed = self._steps(number)
+        epoch = per_step(self.plan(number), formed)
+        entries = Entries.of(epoch, self.material.targets, self.material.n_classes, self.material.weights)
         share = entries.weights * mass(entries.targets, self.class_weights)  # (M,) what each entry adds to W
         snapshots = self._snapshots(len(formed))
         first = self.updates - done
@@ -239,7 +257,7 @@ class Fit:
             last = number == len(mine)
             with contextlib.nullcontext() if last or self.sharded else self.accelerator.no_sync(self.net):
                 with self.clock("forward"):
-                    part = self._part(entries, micro) / total
+                    part = self._part(entries, micro, total, sum(len(m) for m in step))
                 with self.clock("backward"):
                     self.accelerator.backward(part * ranks.world())  # gradients are averaged over processes
             loss += part.detach()
@@ -252,25 +270,29 @@ class Fit:
         self.guard.step(self.updates + 1, loss, *([] if self.accelerator.scaler else [norm]))
         return loss, norm
 
-    def _part(self, entries: Entries, micro: np.ndarray) -> Tensor:
-        """sum_i v_i l_i of a micro-batch; of none 0, with a gradient of 0 for every parameter."""
+    def _part(self, entries: Entries, micro: np.ndarray, total: float, count: int) -> Tensor:
+        """What a micro-batch adds to the loss of its step: sum_i v_i l_i / W, and sum_i of other terms / entries.
+
+        Of none 0, with a gradient of 0 for every parameter.
+        """
         if not len(micro):
             batch = self._collate(np.array([0]))
             return self.task.training_loss(self._forward(batch), batch).nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
-        losses = self._losses(entries, micro)  # (B,)
-        self.guard.look(entries.epoch.rows[micro], losses)
-        v = torch.from_numpy(entries.weights[micro]).to(losses, non_blocking=True)
-        return (v * losses).sum()
+        each, other = self._losses(entries, micro)  # (B,), (B,) or None
+        self.guard.look(entries.epoch.rows[micro], each)
+        v = torch.from_numpy(entries.weights[micro]).to(each, non_blocking=True)
+        part = (v * each).sum() / total
+        return part if other is None else part + other.sum() / count
 
     @torch.no_grad()
     def _look(self, entries: Entries, step: Step) -> None:
         """A step of weight 0: nothing is learned, outcomes are recorded all the same."""
         for micro in self._mine(step):
-            self._part(entries, micro)
+            self._part(entries, micro, 1.0, 1)
         self.optimizer.optimizer.step()  # without gradients it changes nothing, and the schedule counts it
 
-    def _losses(self, entries: Entries, micro: np.ndarray) -> Tensor:
-        """(B,) training losses of the entries `micro`; clean outcomes of the examples met are observed on the way."""
+    def _losses(self, entries: Entries, micro: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """(B,) training losses of the entries `micro`, and other terms; clean outcomes are observed on the way."""
         epoch, rows, v = entries.epoch, entries.epoch.rows[micro], entries.weights[micro]
         if epoch.partners is None or epoch.lam is None or self.mixer is None:
             batch = self._collate(rows)
@@ -278,18 +300,31 @@ class Fit:
             self._observe(rows, v > 0, output, batch)
             if epoch.targets is not None:
                 batch = batch.towards(self._targets(entries, micro))
-            return self.task.training_loss(output, batch)
+            return self.task.training_loss(output, batch), None
         partners, share = epoch.partners[micro], epoch.lam[micro]
         met, where = np.unique(np.concatenate([rows, partners]), return_inverse=True)
         taught = np.concatenate([rows[v * share > 0], partners[v * (1 - share) > 0]])
         batch = self._collate(met)  # each example is encoded once and serves as anchor and as partner
-        self._observe(met, np.isin(met, taught), self._forward(batch), batch)
         device = self.accelerator.device
-        anchor, partner, lam = (
-            torch.from_numpy(part).to(device, non_blocking=True) for part in (*np.split(where, 2), share)
-        )
-        mixed = SequenceClassifierOutput(logits=self.mixer(anchor, partner, lam))
-        return self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
+        pairing = Pairing(*(torch.from_numpy(part).to(device) for part in (*np.split(where, 2), share)))
+        found = self.mixer(lambda: self._forward(batch), self._mask(batch), pairing, self.updates, self._clean)
+        self._observe(met, np.isin(met, taught), found.clean, batch)
+        mixed = SequenceClassifierOutput(logits=found.logits)
+        each = self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
+        c = self.mixup.consistency if self.mixup else 0.0
+        if not c or found.clean is None:
+            return each, None
+        return each, c * losses.jensen_shannon(found.clean.logits[pairing.anchor], found.logits)
+
+    @property
+    def _clean(self) -> Clean:
+        """What is wanted of the clean answers while entries are mixed."""
+        if self.mixup is not None and self.mixup.consistency:
+            return "learn"
+        asked = self.record.under_mixup if self.record and self.recorder and self.record.mode == "online" else False
+        if asked == "auto":  # where it is free, and where nothing else would be recorded
+            asked = self.mixup is None or self.mixup.where == "sentence" or self.mixup.plain_epochs == 0
+        return "look" if asked else "no"
 
     def _collate(self, rows: np.ndarray) -> Batch:
         with self.clock("collate"):
@@ -302,11 +337,11 @@ class Fit:
     # --- recording: reads what the forward pass said, changes nothing -------------------------------------------------
 
     @torch.no_grad()
-    def _observe(self, rows: np.ndarray, used: np.ndarray, output: Any, batch: Batch) -> None:
-        """rows (B,), used (B,) bool: which of them have a weight in this step."""
+    def _observe(self, rows: np.ndarray, used: np.ndarray, output: Any | None, batch: Batch) -> None:
+        """rows (B,), used (B,) bool: which of them have a weight in this step. output None: nobody asked the model."""
         if self.recorder is None or self.record is None:
             return
-        if self.record.mode == "snapshot":
+        if self.record.mode == "snapshot" or output is None:
             self.recorder.trained[rows[used]] = True
             return
         with self.clock("record"):
@@ -335,8 +370,9 @@ class Fit:
             return
         if (number + 1) % int(self.record.every) and not last:
             return
-        if not any(ranks.gather(bool(self.recorder.trained.any() or self.recorder.recorded.any()))):
-            return  # early stopping right after a whole period
+        met = self.recorder.recorded if self.record.mode == "online" else self.recorder.trained
+        if not any(ranks.gather(bool(met.any()))):
+            return  # early stopping right after a whole period; or mixed epochs of which no clean answers are wanted
         if self.record.mode == "snapshot":
             self._snapshot()
         else:
@@ -408,12 +444,3 @@ class Fit:
 
     def _leave(self) -> None:
         raise Interrupted(f"interrupted after step {self.updates}; a checkpoint is kept, the same command goes on")
-
-
-@dataclass(frozen=True)
-class Entries:
-    """An Epoch with the targets (M,) or (M, K) and weights (M,) of its entries worked out."""
-
-    epoch: Epoch
-    targets: np.ndarray
-    weights: np.ndarray

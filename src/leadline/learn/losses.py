@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -36,3 +38,11 @@ def cross_entropy(
 def squared_error(predicted: Tensor, targets: Tensor) -> Tensor:
     """(B,) (predicted - target)^2, in float32."""
     return (predicted.float() - targets.float()) ** 2
+
+
+def jensen_shannon(first: Tensor, second: Tensor) -> Tensor:
+    """(B,) JS(p, q) = (KL(p || m) + KL(q || m)) / 2, m = (p + q) / 2, of two rows of logits (B, K); in [0, ln 2]."""
+    log_p, log_q = first.float().log_softmax(-1), second.float().log_softmax(-1)
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    p, q = log_p.exp(), log_q.exp()
+    return 0.5 * ((p * (log_p - log_m)).sum(-1) + (q * (log_q - log_m)).sum(-1))

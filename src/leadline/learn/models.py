@@ -275,6 +275,17 @@ def decision_layer(model: nn.Module) -> nn.Linear:
     return [m for m in head(model).modules() if isinstance(m, nn.Linear)][-1]
 
 
+def blocks(model: Any) -> nn.ModuleList:
+    """The body's layers, the first to the last: its longest list of modules, the outermost of equals."""
+    body = getattr(model, "base_model", model)
+    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    if not lists:
+        raise InputError(
+            f"{type(model).__name__}: its body is no stack of layers; what looks or mixes between its layers cannot"
+        )
+    return max(lists, key=len)
+
+
 # --- devices and precision -------------------------------------------------------------------------------------------
 
 

@@ -102,24 +102,33 @@ class Packer:
     def __init__(self, model: Any, encoder: nn.Module):
         self.first = models.first_position(model)
         self.layout: Layout | None = None
+        self.real = torch.zeros(0, 0, dtype=torch.bool)  # (B, T) of the batch that is packed
         self.hook = encoder.register_forward_hook(self._unpack)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """inputs (B, T) with an attention mask, padded on the right -> (1, P) with position ids."""
-        mask = inputs["attention_mask"].bool()
-        lengths = mask.sum(1).numpy()
-        self.layout = Layout.of(lengths)
+        mask = self.real = inputs["attention_mask"].bool()
+        self.layout = Layout.of(mask.sum(1).numpy())
         kept = mask[self.layout.order]
         position = torch.arange(mask.shape[1]).expand(len(mask), -1)[kept] + self.first
         rows = {name: value[self.layout.order] for name, value in inputs.items() if name != "attention_mask"}
         return {**{name: value[kept][None] for name, value in rows.items()}, "position_ids": position[None]}
 
+    def in_rows(self, hidden: Tensor) -> Tensor:
+        """(1, P, H) packed -> (B, T, H); what stands where no token is means nothing."""
+        assert self.layout is not None
+        return hidden[0].index_select(0, self.layout.rows.flatten()).view(*self.layout.rows.shape, -1)
+
+    def packed_anew(self, hidden: Tensor, real: Tensor) -> Tensor:
+        """(M, T, H), of which the tokens `real` (M, T) -> (1, P, H): the batch that the model goes on with."""
+        self.layout, self.real = Layout.of(real.sum(1).numpy()), real
+        return hidden[self.layout.order][real[self.layout.order]][None]
+
     def _unpack(self, module: nn.Module, given: Any, output: Any) -> Any:
         if self.layout is None:
             return output
-        rows, self.layout = self.layout.rows, None
-        hidden = output[0][0].index_select(0, rows.flatten())  # (1, P, H) -> (B T, H)
-        output.last_hidden_state = hidden.view(*rows.shape, -1)
+        output.last_hidden_state = self.in_rows(output[0])
+        self.layout = None
         return output
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, inner: Any) -> Tensor:

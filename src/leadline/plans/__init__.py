@@ -1,4 +1,4 @@
 """Plans: what one epoch trains on.
 
-Order inside the room: epoch · weights · subset · curriculum.
+Order inside the room: epoch · weights · subset · curriculum · mix.
 """

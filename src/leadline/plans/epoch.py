@@ -11,7 +11,7 @@ which weights, depends on neither the micro-batch nor the number of processes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Epoch:
     targets   (M, K) or (M,), overrides the labels (None: lam Y[rows] + (1 - lam) Y[partners])
     weights   (M,) >= 0, overrides the examples' weights (None: lam v[rows] + (1 - lam) v[partners])
     stage     (M,) int, entries of a lower stage are trained on first (None: all in one)
+    one_lam   all entries of an optimiser step take the lambda of its first one
     """
 
     rows: np.ndarray
@@ -39,6 +40,7 @@ class Epoch:
     targets: np.ndarray | None = None
     weights: np.ndarray | None = None
     stage: np.ndarray | None = None
+    one_lam: bool = False
 
     def __post_init__(self) -> None:
         for name in ("partners", "lam", "targets", "weights", "stage"):
@@ -54,6 +56,9 @@ class Epoch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def with_lam(self, lam: np.ndarray) -> Epoch:
+        return replace(self, lam=lam)
 
     def entry_targets(self, targets: np.ndarray, n_classes: int) -> np.ndarray:
         """(M,) or (M, K): what each entry is trained towards, from the labels (N,) or (N, K) of the examples."""
@@ -72,6 +77,20 @@ class Epoch:
         if self.partners is None or self.lam is None:
             return weights[self.rows]
         return self.lam * weights[self.rows] + (1 - self.lam) * weights[self.partners]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """An Epoch with the targets (M,) or (M, K) and weights (M,) of its entries worked out."""
+
+    epoch: Epoch
+    targets: np.ndarray
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, epoch: Epoch, targets: np.ndarray, n_classes: int, weights: np.ndarray) -> Entries:
+        """From the labels (N,) or (N, K) and the weights (N,) of the examples."""
+        return cls(epoch, epoch.entry_targets(targets, n_classes), epoch.entry_weights(weights))
 
 
 Plan = Callable[[int], Epoch]  # number of the epoch, from 0 -> what it trains on

@@ -6,7 +6,7 @@ Names of scores and detectors are not checked here (they live in rooms below): `
 Order inside the room: parts · chosen · whole · reading.
 """
 
-from leadline.recipe.chosen import Base, Curriculum, Regions, Select
+from leadline.recipe.chosen import Base, Curriculum, Mixup, Regions, Select
 from leadline.recipe.parts import (
     Corrupt,
     Data,
@@ -35,6 +35,7 @@ __all__ = [
     "Evaluate",
     "ExampleWeights",
     "Loss",
+    "Mixup",
     "Model",
     "Part",
     "Recipe",

@@ -1,10 +1,10 @@
-"""The parts of a recipe that read an earlier run: base, select, curriculum."""
+"""The parts of a recipe that may read an earlier run: base, select, curriculum, mixup."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from leadline.recipe.parts import Part, Share
 
@@ -89,4 +89,72 @@ class Curriculum(Part):
     def scored(self) -> Curriculum:
         if (self.score is None) != (self.order == "random"):
             raise ValueError("easy-first and hard-first need a `score`, `order: random` takes none")
+        return self
+
+
+class Mixup(Part):
+    """Examples interpolated in pairs (Zhang et al. 2018), after `plain_epochs` of plain training.
+
+    where         sentence: the vector that the head reads; layer: hidden states after one of `layers` (0: what the
+                  first block reads), one drawn a step; embedding: layer 0
+    layers        null: after 7/12, 9/12 and 12/12 of the depth
+    pairing       groupings: region (easy with easy, ambiguous with ambiguous; hard is left out), cross-region (easy
+                  with ambiguous), label; and one order inside the groups: random (the default), similar, dissimilar, or
+                  the name of a score, whose highest meets its lowest
+    alpha, lam    the anchor's share: drawn from Beta(alpha, alpha), or fixed
+    draw, fold    a lambda per `pair` or per `batch`; `fold`: never below 0.5
+    consistency   weight of the Jensen-Shannon divergence between the anchor's clean and its mixed answer
+    include_none  the region `none` is kept, and mixed with itself
+    permutation   random partners by an independent shuffle, as in the original mixup
+    size          as many mixed entries an epoch as examples are `kept`, or as the `original` training data has
+    """
+
+    where: Literal["sentence", "layer", "embedding"] = "sentence"
+    layers: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1)
+    pairing: list[str] = ["region", "label", "entropy"]
+    alpha: float = Field(1.0, gt=0, allow_inf_nan=False)
+    lam: float | None = Field(None, ge=0, le=1)
+    draw: Literal["pair", "batch"] = "pair"
+    fold: bool = False
+    consistency: float = Field(0.0, ge=0, allow_inf_nan=False)
+    include_none: bool = False
+    permutation: bool = False
+    plain_epochs: int = Field(2, ge=0)
+    size: Literal["kept", "original"] = "kept"
+
+    @field_validator("pairing", mode="before")
+    @classmethod
+    def listed(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @property
+    def by_region(self) -> bool:
+        return bool({"region", "cross-region"} & set(self.pairing))
+
+    @property
+    def order(self) -> str:
+        """random, similar, dissimilar, or the name of a score."""
+        return next((word for word in self.pairing if word not in ("region", "cross-region", "label")), "random")
+
+    @property
+    def score(self) -> str | None:
+        return None if self.order in ("random", "similar", "dissimilar") else self.order
+
+    @model_validator(mode="after")
+    def whole(self) -> Mixup:
+        orders = [word for word in self.pairing if word not in ("region", "cross-region", "label")]
+        if len(orders) > 1:
+            raise ValueError(f"pairing: `{orders[0]}` and `{orders[1]}` are two orders; give one")
+        if len(set(self.pairing)) < len(self.pairing):
+            raise ValueError("pairing: a word stands there twice")
+        if {"region", "cross-region"} <= set(self.pairing):
+            raise ValueError("pairing: region mixes inside regions, cross-region between them; give one")
+        if "cross-region" in self.pairing and self.order in ("similar", "dissimilar"):
+            raise ValueError(f"pairing: cross-region takes random or a score, not {self.order}")
+        if self.include_none and "region" not in self.pairing:
+            raise ValueError("include_none: only pairing by region leaves the region none out")
+        if self.permutation and (self.order != "random" or "cross-region" in self.pairing):
+            raise ValueError("permutation: only random partners inside a group can be an independent shuffle")
+        if self.layers is not None and self.where != "layer":
+            raise ValueError(f"layers: only `where: layer` draws among layers, not {self.where}")
         return self

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from leadline.recipe.chosen import Base, Curriculum, Select
+from leadline.recipe.chosen import Base, Curriculum, Mixup, Select
 from leadline.recipe.parts import Data, Evaluate, Loss, Model, Part, Record, Training
 
 
@@ -18,6 +18,7 @@ class Recipe(Part):
     base: Base | None = None
     select: Select | None = None
     curriculum: Curriculum | None = None
+    mixup: Mixup | None = None
     training: Training = Training()
     loss: Loss = Loss()
     record: Record | None = Record()
@@ -38,6 +39,13 @@ class Recipe(Part):
                 raise ValueError("data.sample.per_class: regression has no classes; use n")
         if self.training.early_stopping is not None and self.data.validation is None:
             raise ValueError("training.early_stopping needs validation data: set data.validation")
+        if self.evaluate.scaled_predictions and (self.data.validation is None or self.task == "regression"):
+            why = "regression has none" if self.task == "regression" else "set data.validation"
+            raise ValueError(
+                f"evaluate.scaled_predictions needs classes, and validation data for the temperature: {why}"
+            )
+        if self.evaluate.scaled_predictions and not self.evaluate.calibration:
+            raise ValueError("evaluate.scaled_predictions needs evaluate.calibration, which fits the temperature")
         if self.record is not None and isinstance(self.record.checkpoints, list):
             beyond = [epoch for epoch in self.record.checkpoints if epoch > self.training.epochs]
             if beyond:
@@ -51,12 +59,26 @@ class Recipe(Part):
                 "select": self.select is not None and self.select.needs_base,
                 "curriculum": self.curriculum is not None and self.curriculum.score is not None,
                 "loss.example_weights": self.loss.example_weights is not None,
+                "mixup.pairing": self.mixup is not None and (self.mixup.by_region or self.mixup.score is not None),
             }
             for key in [key for key, asks in asking.items() if asks]:
                 raise ValueError(f"{key} needs `base: {{run: …}}`, the run whose scores or regions it reads")
+        if self.mixup is not None:
+            self._mixed(self.mixup)
         if self.loss.gamma != 1.0 and self.loss.weighted_class is None:
             raise ValueError("loss.gamma needs loss.weighted_class, the class that it weights")
         return self
+
+    def _mixed(self, mixup: Mixup) -> None:
+        if mixup.plain_epochs >= self.training.epochs:
+            raise ValueError(
+                f"mixup.plain_epochs: {mixup.plain_epochs} of {self.training.epochs} epochs are plain, so nothing "
+                "would be mixed; set it below training.epochs"
+            )
+        if self.curriculum is not None:
+            raise ValueError("mixup and curriculum both say what an epoch trains on; give one")
+        if self.task == "regression" and ("label" in mixup.pairing or mixup.consistency):
+            raise ValueError("mixup: pairing by label and consistency need classes; regression has none")
 
     @property
     def model_name(self) -> str:

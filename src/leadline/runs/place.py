@@ -15,8 +15,9 @@ from typing import Any, Literal, TextIO
 
 import yaml
 
-from leadline import evaluate
+from leadline import evaluate, ood
 from leadline.data.examples import Examples
+from leadline.data.noise import stresses
 from leadline.errors import InputError, cannot_write, nearest, no_locks
 from leadline.recipe import Recipe
 from leadline.runs import resume
@@ -34,6 +35,13 @@ def check(recipe: Recipe) -> None:
             raise InputError(f"{key}: there is no score `{name}`.{nearest(name, SCORES)}")
         if key != "select.score" and SCORES[name].higher_is not in ("harder", "easier"):
             raise InputError(f"{key}: `{name}` does not say what is hard (high is {SCORES[name].higher_is})")
+    if recipe.mixup is not None and recipe.mixup.score is not None and recipe.mixup.score not in SCORES:
+        words = ("region", "cross-region", "label", "random", "similar", "dissimilar", *SCORES)
+        raise InputError(
+            f"mixup.pairing: `{recipe.mixup.score}` is no pairing and no score.{nearest(recipe.mixup.score, words)}"
+        )
+    if recipe.evaluate.robustness is not None:
+        stresses(recipe.evaluate.robustness)
     for name in [] if recipe.evaluate.metrics == "auto" else recipe.evaluate.metrics:
         evaluate.find_metric(name)
     stopping = recipe.training.early_stopping
@@ -69,6 +77,7 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     keys, model = recipe.to_dict(), model_files(recipe.model_name)
     stand_on = [*model, *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
     stand_on += _probes_of(recipe, base) if base else []
+    keys["evaluate"]["ood"] = [_read_by(text, sha256) for text in recipe.evaluate.ood]
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
     if recipe.select is not None and recipe.select.ids is not None:
         keys["select"]["ids"] = _content(Path(recipe.select.ids), sha256)
@@ -86,6 +95,13 @@ def _probes_of(recipe: Recipe, base: Run) -> list[Path]:
     """The probes of the base that the recipe reads as scores."""
     asked = sorted({base.path / "probes" / f"{score}.npy" for score in _scores_of(recipe).values()})
     return [path for path in asked if path.is_file()]
+
+
+def _read_by(text: str, sha256: Callable[[Path], str]) -> list[object]:
+    """A set of evaluate.ood by its name and content, not by where it lies."""
+    (one,) = ood.parse(text)
+    content = one.file if one.file.startswith("hub:") else _content(Path(one.file), sha256)
+    return [one.name, one.kinds, one.columns, content]
 
 
 def _content(path: Path, sha256: Callable[[Path], str]) -> str:

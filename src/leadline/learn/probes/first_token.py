@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from leadline.learn.probes.subject import blocks
+from leadline.learn.models import blocks
 
 SAME = 1e-5  # relative to the largest element, in float32
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from leadline.errors import InputError
+from leadline.learn.models import blocks
 from leadline.learn.predict import batches
 from leadline.learn.tasks.batch import Batch, Row, Task
 
@@ -85,12 +85,3 @@ class Entrance:
 
     def __exit__(self, *trouble: object) -> None:
         self.hook.remove()
-
-
-def blocks(model: Any) -> nn.ModuleList:
-    """The body's layers, the first to the last: its longest list of modules, the outermost of equals."""
-    body = getattr(model, "base_model", model)
-    lists = [module for module in body.modules() if isinstance(module, nn.ModuleList) and len(module)]
-    if not lists:
-        raise InputError(f"{type(model).__name__}: its body is no stack of layers; this probe cannot look into it")
-    return max(lists, key=len)

@@ -1,0 +1,130 @@
+"""The recipe's `mixup`, from the base's regions to the loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import leadline
+from leadline.demo import write_demo
+from leadline.errors import InputError
+from leadline.runs import Run
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("mixup")
+    truth = write_demo(root / "d.csv", n=110, n_test=30)
+    data = {"train": str(truth.train), "test": str(truth.test), "id": "id", "validation": None}
+    training = {"epochs": 2, "max_length": 32, "batch_size": 16}
+    return leadline.train({"data": data, "model": "tiny", "training": training}, root=root / "runs", name="base")
+
+
+def recipe(base: Run, **changes: Any) -> dict[str, Any]:
+    assert base.recipe is not None
+    document = base.recipe.to_dict()
+    return {**document, "base": {"run": str(base.path), "regions": {"proportion": 0.4}}, **changes}
+
+
+def train(base: Run, mixup: dict[str, Any], **changes: Any) -> Run:
+    document = recipe(base, mixup={"plain_epochs": 1, **mixup}, **changes)
+    return leadline.train(document, root=base.path.parent)
+
+
+@pytest.mark.parametrize("where", ["sentence", "embedding", "layer"])
+def test_a_run_mixes_and_says_what_it_did(base: Run, where: str) -> None:
+    run = train(base, {"where": where, "fold": True, "draw": "batch", "consistency": 1.0})
+    (plan,) = run.events("plan")
+    trained = run.signals.epoch(1).trained
+    assert (
+        f"over {int(trained.sum())} examples" in plan["says"][0]
+        and f"({int((~trained).sum())} discarded)" in plan["says"][0]
+    )
+    assert run.signals.n_epochs == 2  # consistency asks for clean answers, so they are recorded
+    assert np.isfinite([event["train"]["loss"] for event in run.events("epoch")]).all()
+
+
+def test_clean_answers_between_layers_are_recorded_on_request_only(base: Run) -> None:
+    unasked = train(base, {"where": "layer"})
+    asked = train(base, {"where": "layer"}, record={"under_mixup": True})
+    assert (unasked.signals.n_epochs, asked.signals.n_epochs) == (1, 2)
+    # the record changes no training: the same answers to the test data
+    assert unasked.predictions("test").equals(asked.predictions("test"))
+    first = train(base, {"where": "embedding", "plain_epochs": 0})
+    assert first.signals.n_epochs == 2  # nothing else would be recorded
+
+
+def test_the_original_size_and_its_steps(base: Run) -> None:
+    kept = train(base, {"pairing": ["region"]})
+    whole = train(base, {"pairing": ["region"], "size": "original"})
+    n = len(base.train)
+    entries = [
+        int(event["says"][0].split("; ")[1].split(" entries")[0])
+        for run in (kept, whole)
+        for event in run.events("plan")
+    ]
+    assert entries[0] < n - 1 <= entries[1] <= n
+
+
+@pytest.mark.parametrize(
+    ("mixup", "sentence"),
+    [
+        ({"plain_epochs": 2}, "2 of 2 epochs are plain"),
+        ({"alpha": 0}, "alpha"),
+        ({"pairing": ["region", "entropi"]}, r"`entropi` is no pairing and no score\. Did you mean `entropy`"),
+        ({"pairing": ["region", "cross-region"]}, "give one"),
+        ({"pairing": ["random", "aum"]}, "two orders"),
+        ({"pairing": ["label", "label"]}, "twice"),
+        ({"pairing": "label", "include_none": True}, "only pairing by region"),
+        ({"pairing": ["cross-region", "similar"]}, "takes random or a score"),
+        ({"pairing": "entropy", "permutation": True}, "independent shuffle"),
+        ({"layers": [1]}, "only `where: layer`"),
+        ({"where": "layer", "layers": [3]}, "no layer 3"),
+        ({"where": "attention"}, "mixup.where"),
+    ],
+)
+def test_a_bad_recipe_is_one_line(base: Run, mixup: dict[str, Any], sentence: str) -> None:
+    before = sorted(base.path.parent.glob("*/signals"))
+    with pytest.raises(InputError, match=sentence):
+        train(base, mixup)
+    assert sorted(base.path.parent.glob("*/signals")) == before
+
+
+def test_an_empty_region_is_named(base: Run) -> None:
+    ids = base.path.parent / "hard.txt"
+    order = base.scores().sort("confidence")["id"].to_list()
+    ids.write_text("\n".join(order[-20:]), encoding="utf-8")
+    document = recipe(base, mixup={"plain_epochs": 1}, select={"ids": str(ids)})
+    document["base"]["regions"] = {"proportion": 0.2}
+    with pytest.raises(InputError, match=r"no `ambiguous` example among the 20 that are trained on \(easy 20"):
+        leadline.train(document, root=base.path.parent)
+
+
+def test_regions_need_a_base_and_the_same_data(base: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"mixup.pairing needs `base: \{run: …\}`"):
+        leadline.train(recipe(base, base=None, mixup={"plain_epochs": 1}), root=tmp_path)
+    other = write_demo(tmp_path / "other.csv", n=50, n_test=10)
+    document = recipe(base, mixup={"plain_epochs": 1})
+    document["data"] |= {"train": str(other.train), "test": None}
+    document["evaluate"] = {"splits": []}
+    with pytest.raises(InputError, match="base"):
+        leadline.train(document, root=tmp_path)
+
+
+def test_curriculum_and_regression_are_refused(base: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give one"):
+        leadline.train(recipe(base, mixup={"plain_epochs": 1}, curriculum={"order": "random"}), root=tmp_path)
+    table = pl.DataFrame({"text": [f"text {i}" for i in range(20)], "label": [i / 7 for i in range(20)]})
+    table.write_csv(tmp_path / "r.csv")
+    document = {
+        "task": "regression",
+        "data": {"train": str(tmp_path / "r.csv")},
+        "model": "tiny",
+        "mixup": {"pairing": "label"},
+    }
+    with pytest.raises(InputError, match="regression has none"):
+        leadline.train(document, root=tmp_path)
