@@ -141,6 +141,15 @@ def summary(
     against: Annotated[
         str | None, typer.Option(help="The trial to compare the others with; default: the first.")
     ] = None,
+    arms: Annotated[
+        bool, typer.Option("--arms", help="An ablation: a column per trial, what each was trained on, one claim.")
+    ] = False,
+    claim: Annotated[
+        str | None, typer.Option(help="With --arms: the trial that the claim is about; default: the full mixup.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --arms: a folder for its tables and pictures.")
+    ] = None,
     root: Root = Path("runs"),
     json: Json = False,
 ) -> None:
@@ -150,11 +159,33 @@ def summary(
     """
     from leadline import sweep as sweeps
 
+    if arms:
+        return _arms(_load(place, root), split, against, claim, output, json)
+    for option, given in (("--claim", claim), ("-o", output)):
+        if given is not None:
+            from leadline.errors import InputError
+
+            raise InputError(f"{option} {given}: only with --arms")
     found = sweeps.summary(_load(place, root), metric or (), split, against)
     if json:
         print_json(found.to_dict())
     else:
         print_summary(found)
+
+
+def _arms(
+    loaded: Sweep, split: str | None, against: str | None, claim: str | None, output: Path | None, json: bool
+) -> None:
+    from leadline import sweep as sweeps
+    from leadline.cli.arms import print_study
+
+    found = sweeps.study(loaded, split, against, claim)
+    for path in sweeps.write_study(found, output) if output is not None else []:
+        say(f"written  {path}")
+    if json:
+        print_json(found.to_dict())
+    else:
+        print_study(found)
 
 
 def train_seeds(

@@ -8,6 +8,8 @@ Order inside the room: probes · run · standing · kept · files · features ·
 from leadline.data.examples import SPLITS
 from leadline.runs.features import joined_texts, kept_features, split_of, vectors, write_features
 from leadline.runs.files import (
+    add_results,
+    kept_temperature,
     plain,
     predictions_table,
     probabilities,
@@ -20,7 +22,7 @@ from leadline.runs.files import (
 from leadline.runs.kept import Written, kept_scores, write_scores
 from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place, sha256
 from leadline.runs.probes import write_probe
-from leadline.runs.run import RegionRule, Run, Scored, open
+from leadline.runs.run import RegionRule, Run, Scored, cut_map, open
 from leadline.runs.standing import Standing
 
 __all__ = [
@@ -32,12 +34,15 @@ __all__ = [
     "Scored",
     "Standing",
     "Written",
+    "add_results",
     "check",
     "create",
+    "cut_map",
     "default_name",
     "joined_texts",
     "kept_features",
     "kept_scores",
+    "kept_temperature",
     "key",
     "open",
     "place",

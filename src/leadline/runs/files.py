@@ -15,6 +15,7 @@ import polars as pl
 from leadline import signals
 from leadline.data.write import write_table
 from leadline.errors import cannot_write
+from leadline.evaluate import Temperature, scaled
 from leadline.runs.run import Run
 
 
@@ -45,6 +46,11 @@ def write_parquet(path: Path, table: pl.DataFrame) -> None:
 
 def write_results(path: Path, results: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
     write_text(path / "results.json", json.dumps(plain(results), indent=1) + "\n")
+
+
+def add_results(run: Run, more: Mapping[str, Mapping[str, Any]]) -> None:
+    """results.json with further keys, or with new values of keys that it has: `test+typos=0.05` beside `test`."""
+    write_results(run.path, {**run.results, **more})
 
 
 def plain(value: Any) -> Any:
@@ -81,9 +87,16 @@ def with_ids(table: pl.DataFrame, taken: Sequence[str] = ("id",)) -> pl.DataFram
 
 
 def predictions_table(
-    ids: Sequence[str], labels: Sequence[Any], outcome: Mapping[str, np.ndarray], classes: Sequence[str]
+    ids: Sequence[str],
+    labels: Sequence[Any],
+    outcome: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    temperature: float | None = None,
 ) -> pl.DataFrame:
-    """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted."""
+    """id, label, predicted, confidence, gold_probability and prob_<class>; of a regression id, label, predicted.
+
+    With a temperature also scaled_confidence and scaled_prob_<class>: what the model says at it.
+    """
     if not classes:
         return pl.DataFrame({"id": list(ids), "label": labels, "predicted": outcome["prediction"].astype(float)})
     p = signals.softmax(outcome["logits"])  # (N, K)
@@ -95,7 +108,22 @@ def predictions_table(
         "confidence": p.max(axis=1),
         "gold_probability": np.exp(outcome["gold_logprob"].astype(np.float64)),
     }
-    return pl.DataFrame(columns | {f"prob_{name}": p[:, k] for k, name in enumerate(classes)})
+    columns |= {f"prob_{name}": p[:, k] for k, name in enumerate(classes)}
+    if temperature is not None:
+        cooled = scaled(p, temperature)
+        columns |= {"scaled_confidence": cooled.max(axis=1)}
+        columns |= {f"scaled_prob_{name}": cooled[:, k] for k, name in enumerate(classes)}
+    return pl.DataFrame(columns)
+
+
+def kept_temperature(run: Run) -> Temperature | None:
+    """The temperature in results.json, with what was said when it was fitted; None where there is none."""
+    found = next((figures["temperature"] for figures in run.results.values() if "temperature" in figures), None)
+    if found is None or found.get("value") is None:
+        return None
+    says = next((event.get("says") for event in reversed(run.events("temperature"))), None)
+    low, high = (np.nan if found.get(key) is None else found[key] for key in ("low", "high"))
+    return Temperature(found["value"], low, high, int(found.get("n", 0)), says)
 
 
 def probabilities(predictions: pl.DataFrame, classes: Iterable[str]) -> np.ndarray:

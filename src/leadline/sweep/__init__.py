@@ -4,10 +4,12 @@
     leadline.sweep.run(sweep, jobs=2)               # {title: finished | there | failed | skipped | interrupted}
     leadline.sweep.summary(sweep).averages          # polars: trial, metric, n, mean, interval, difference, p, …
 
-Order inside the room: template · definition · state · work · seeds · tables.
+Order inside the room: template · definition · state · work · seeds · tables · arms · drawn.
 """
 
+from leadline.sweep.arms import Arm, Study, study
 from leadline.sweep.definition import DEFINITION, Sweep, Trial, load
+from leadline.sweep.drawn import write_study
 from leadline.sweep.seeds import over
 from leadline.sweep.state import Keys, log_file, opened, state
 from leadline.sweep.tables import Summary, summary
@@ -15,7 +17,9 @@ from leadline.sweep.work import choose, planned, run
 
 __all__ = [
     "DEFINITION",
+    "Arm",
     "Keys",
+    "Study",
     "Summary",
     "Sweep",
     "Trial",
@@ -27,5 +31,7 @@ __all__ = [
     "planned",
     "run",
     "state",
+    "study",
     "summary",
+    "write_study",
 ]
