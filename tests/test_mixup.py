@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+import transformers
 
 import leadline
 from leadline.demo import write_demo
 from leadline.errors import InputError
+from leadline.learn import models
 from leadline.runs import Run
 
 
@@ -68,6 +72,31 @@ def test_the_original_size_and_its_steps(base: Run) -> None:
         for event in run.events("plan")
     ]
     assert entries[0] < n - 1 <= entries[1] <= n
+
+
+def test_the_layers_before_the_classifier_are_trained_saved_and_loaded(base: Run, tmp_path: Path) -> None:
+    """The path trained is the path evaluated, by leadline and by plain transformers with the code that lies beside."""
+    run = train(base, {"where": "sentence", "head": True})
+    assert "trust_remote_code=True" in (run.path / "model" / "README.md").read_text(encoding="utf-8")
+    table = run.predictions("test")
+    elsewhere = shutil.copytree(run.path / "model", tmp_path / "moved")
+    with models.quiet():
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(elsewhere, trust_remote_code=True)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(elsewhere)
+    assert type(model).__name__ == "BertWithMixupHeadForSequenceClassification"
+    texts = dict(run.examples.split("test").table.select("_id", "text").iter_rows())
+    inputs = tokenizer(
+        [texts[i] for i in table["id"]], padding=True, truncation=True, max_length=32, return_tensors="pt"
+    )
+    with torch.no_grad():
+        said = model.eval()(**inputs).logits.softmax(-1).numpy()
+    names = [model.config.id2label[k] for k in said.argmax(1)]
+    assert names == table["predicted"].to_list()
+    network, _ = models.load(str(run.path / "model"), run.classes, max_length=32, new_head=False)
+    assert {n: p.shape for n, p in network.named_parameters()} == {n: p.shape for n, p in model.named_parameters()}
+    for (name, mine), (_, theirs) in zip(network.named_parameters(), model.named_parameters(), strict=True):
+        assert torch.equal(mine, theirs), name
+    assert any("mixup.dense" in name for name, _ in network.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from accelerate import Accelerator
 
 from leadline import evaluate as metrics_room
@@ -60,7 +59,8 @@ class Job:
         chosen = choose(recipe, examples.split("train"), base)
         texts = [text for name in examples.inputs for text in examples.split("train").table[name].to_list()]
         t = recipe.training
-        model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length)
+        head = recipe.mixup is not None and recipe.mixup.head
+        model, tokenizer = models.load(recipe.model, examples.classes, texts, t.seed, t.max_length, mixup_head=head)
         accelerator = accelerate(t.precision)
         models.flash(model, accelerator.device, notes.precision_of(accelerator))
         weights = _class_weights(recipe, examples, chosen.rows)

@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from transformers.utils import is_flash_attn_2_available
 
 from leadline.errors import InputError, MissingExtra
+from leadline.learn.mixup_head import FLAG, model_class, with_mixup_head
 from leadline.recipe import Model
 
 TINY: dict[str, Any] = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
 TINY_VOCABULARY = 6000
+CODE = "modeling_mixup_head"  # the file that a checkpoint with such a head carries
 
 
 def load(
@@ -36,26 +38,28 @@ def load(
     seed: int = 0,
     max_length: int = 256,
     new_head: bool = True,
+    mixup_head: bool = False,
 ) -> tuple[Any, Any]:
     """(model, tokenizer), ready to train: head in float32, pad token known to both.
 
     classes  names in the order of the logits; empty: one output, a regression
     texts    the training texts, from which `tiny` builds its vocabulary
     new_head a head of another size is replaced by a fresh one (training); False: it is an error (evaluation)
+    mixup_head  put the layers of `learn.mixup_head` before the classifier; a saved model that has them keeps them
     """
     settings = Model(name=model) if isinstance(model, str) else model
     torch.manual_seed(seed)  # the head's initial weights
     with quiet():
         if settings.name == "tiny":
-            network, tokenizer = tiny(texts, classes, max_length, settings.dropout)
+            network, tokenizer = tiny(texts, classes, max_length, settings.dropout, mixup_head)
         else:
-            network, tokenizer = _pretrained(settings, classes, new_head)
+            network, tokenizer = _pretrained(settings, classes, new_head, mixup_head)
         _give_pad_token(network, tokenizer)
     head_in_float32(network)
     return network, tokenizer
 
 
-def _pretrained(settings: Model, classes: Sequence[str], new_head: bool) -> tuple[Any, Any]:
+def _pretrained(settings: Model, classes: Sequence[str], new_head: bool, mixup_head: bool) -> tuple[Any, Any]:
     name = minilm_path() if settings.name == "minilm" else settings.name
     try:
         config = transformers.AutoConfig.from_pretrained(name, revision=settings.revision, **_labels(classes))
@@ -63,7 +67,11 @@ def _pretrained(settings: Model, classes: Sequence[str], new_head: bool) -> tupl
         if len(tokenizer) <= len(tokenizer.all_special_tokens) + 2:  # what transformers makes of no tokenizer files
             raise ValueError("it has no vocabulary; save the tokenizer beside the model (tokenizer.save_pretrained)")
         set_dropout(config, settings.dropout)
-        network = transformers.AutoModelForSequenceClassification.from_pretrained(
+        maker: Any = transformers.AutoModelForSequenceClassification
+        if mixup_head or getattr(config, FLAG, False):
+            setattr(config, FLAG, True)
+            maker = model_class(config)
+        network = maker.from_pretrained(
             name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=new_head
         )
     except Exception as error:  # transformers, tokenizers and safetensors raise a dozen kinds
@@ -114,7 +122,11 @@ def classes_of(checkpoint: str | Path) -> tuple[str, ...]:
 
 
 def tiny(
-    texts: Sequence[str], classes: Sequence[str], max_length: int, dropout: float | None = None
+    texts: Sequence[str],
+    classes: Sequence[str],
+    max_length: int,
+    dropout: float | None = None,
+    mixup_head: bool = False,
 ) -> tuple[Any, Any]:
     """A small BERT with random weights and a WordPiece vocabulary learned from the texts: no download."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -137,6 +149,9 @@ def tiny(
         **_labels(classes),
     )
     set_dropout(config, dropout)
+    if mixup_head:
+        setattr(config, FLAG, True)
+        return model_class(config)(config), tokenizer
     return transformers.BertForSequenceClassification(config), tokenizer
 
 
@@ -334,7 +349,19 @@ def quiet() -> Iterator[None]:
 
 
 def save(model: Any, tokenizer: Any, path: Path, weights: dict[str, Tensor] | None = None) -> None:
-    """What `from_pretrained` loads: safetensors, config with id2label, tokenizer. `weights`: of a model in pieces."""
+    """What `from_pretrained` loads: safetensors, config with id2label, tokenizer. `weights`: of a model in pieces.
+
+    A model with the layers of `mixup_head` carries their code: AutoModelForSequenceClassification loads it with
+    trust_remote_code=True.
+    """
+    headed = bool(getattr(model.config, FLAG, False))
+    if headed:
+        model.config.auto_map = {"AutoModelForSequenceClassification": f"{CODE}.{type(model).__name__}"}
     with quiet():
         model.save_pretrained(path, state_dict=weights)
         tokenizer.save_pretrained(path)
+    if headed:
+        base = type(model).__bases__[0].__name__
+        made = f"\n\n{type(model).__name__} = with_mixup_head(transformers.{base})\n"
+        source = Path(with_mixup_head.__code__.co_filename).read_text(encoding="utf-8")
+        (path / f"{CODE}.py").write_text(source.rstrip() + "\n" + made, encoding="utf-8")

@@ -106,6 +106,7 @@ class Mixup(Part):
     consistency   weight of the Jensen-Shannon divergence between the anchor's clean and its mixed answer
     include_none  the region `none` is kept, and mixed with itself
     permutation   random partners by an independent shuffle, as in the original mixup
+    head          dense, GELU, LayerNorm and dropout before the classifier, as in the reference: saved with the model
     size          as many mixed entries an epoch as examples are `kept`, or as the `original` training data has
     """
 
@@ -120,6 +121,7 @@ class Mixup(Part):
     include_none: bool = False
     permutation: bool = False
     plain_epochs: int = Field(2, ge=0)
+    head: bool = False
     size: Literal["kept", "original"] = "kept"
 
     @field_validator("pairing", mode="before")

@@ -11,7 +11,7 @@ import polars as pl
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from leadline.report import bibliography, facts, made
+from leadline.report import bibliography, facts, made, sure
 from leadline.report.facts import HELD_OUT, MAIN, PER_CLASS, SPOKEN
 from leadline.report.words import count, estimate, excerpt, listing, number, plural
 from leadline.runs import Run
@@ -51,6 +51,7 @@ def _card(run: Run) -> dict[str, Any]:
         "n_classes": plural(len(run.classes), "class", "classes"), "classes": listing(run.classes, show=20),
         "input_words": "pairs of texts" if len(inputs) == 2 else "texts",
         "call": '"one text", "the other text"' if len(inputs) == 2 else '"a text"',
+        "headed": bool(run.recipe and run.recipe.mixup and run.recipe.mixup.head),
         "max_length": int(facts.noted(run, "model").get("max_length") or recipe_length),
         "splits": made.splits(run), "told": made.told(run), "balance": made.balance(run),
         "metrics": facts.metrics(run), "per_class": [t for t in facts.per_class(run) if t["split"] == _held_out(run)],
@@ -137,8 +138,16 @@ def calibration(run: Run) -> str:
     return (
         f"Expected calibration error {estimate(run.results[split]['ece'])} over 15 bins on "
         f"{plural(len(predictions), 'example')} of the {split} data. Mean confidence {number(sure)}, "
-        f"accuracy {number(right)}: on average the model is {errs}. No temperature was fitted."
+        f"accuracy {number(right)}: on average the model is {errs}. {_scaling(run, split)}"
     )
+
+
+def _scaling(run: Run, split: str) -> str:
+    after = run.results[split].get("scaled_ece")
+    if not (said := sure.temperature(run)):
+        return "No temperature was fitted."
+    here = f" With logits divided by it the error is {estimate(after)}." if after else ""
+    return f"{said}{here} The saved model is not scaled."
 
 
 def limitations(run: Run) -> list[str]:
