@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 NUMBERS = (int, float)
+SCALED = "scaled_"  # as evaluate.SCALED, which takes a second to import
 
 
 def say(text: str) -> None:
@@ -85,10 +86,16 @@ def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
     splits = [split for split in results if results[split]]
     if not splits:
         return
-    overall = list(dict.fromkeys(name for split in splits for name in results[split] if "[" not in name))
-    counts = {split: max(metric["n"] for metric in results[split].values()) for split in splits}
+    plain = {
+        split: {name: v for name, v in results[split].items() if name != "temperature" and not name.startswith(SCALED)}
+        for split in splits
+    }
+    overall = list(dict.fromkeys(name for split in splits for name in plain[split] if "[" not in name))
+    counts = {split: max(metric["n"] for metric in plain[split].values()) for split in splits}
     rows = [[name, *(interval(results[split].get(name, {})) for split in splits)] for name in overall]
     print_table("value [95 % bootstrap interval]", ["metric", *(f"{s} (n = {counts[s]:,})" for s in splits)], rows)
+    for split in splits:
+        print_scaling(split, results[split])
     last = results[splits[-1]]
     shown = [metric for metric in ("precision", "recall", "f1") if any(name.startswith(f"{metric}[") for name in last)]
     if shown:
@@ -97,6 +104,17 @@ def print_results(results: Mapping[str, Mapping[str, Any]]) -> None:
             [c, *(interval(last.get(f"{m}[{c}]", {})) for m in shown), last[f"{shown[0]}[{c}]"]["n"]] for c in classes
         ]
         print_table(f"per class, {splits[-1]}", ["class", *shown, "n"], per_class)
+
+
+def print_scaling(split: str, figures: Mapping[str, Any]) -> None:
+    """What the temperature, fitted on validation rows, did to the metrics of a split."""
+    after = {name.removeprefix(SCALED): value for name, value in figures.items() if name.startswith(SCALED)}
+    if not after:
+        return
+    fitted = figures["temperature"]
+    title = f"{split}: temperature {interval(fitted)}, fitted on {fitted['n']:,} validation rows"
+    rows = [[name, interval(figures.get(name, {})), interval(value)] for name, value in after.items()]
+    print_table(title, ["metric", "before", "after scaling"], rows)
 
 
 def split_list(values: Sequence[str] | str | None) -> list[str]:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leadline.cli.output import print_json, print_results, say, split_list
+from leadline.cli.measured import print_robustness, print_slices
+from leadline.cli.output import interval, print_json, print_results, print_table, say, split_list
 from leadline.cli.sweeps import train_seeds
+
+if TYPE_CHECKING:
+    from leadline.evaluate import Certainty
+    from leadline.experiment import Evaluation
 
 Columns = Annotated[list[str] | None, typer.Option("--text", help="Text column; give two for pairs (a,b or repeated).")]
 Label = Annotated[str | None, typer.Option("--label", help="Label column.")]
+Shares = Annotated[
+    str | None,
+    typer.Option(help="Soft labels instead: a column of lists of shares, or a column per class, with commas."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -36,6 +45,7 @@ def train(
     id: Annotated[str | None, typer.Option(help="Column with ids; default: the row number.")] = None,
     group: Annotated[str | None, typer.Option(help="Column of groups that no split may cut.")] = None,
     weight: Annotated[str | None, typer.Option(help="Column with a weight per example.")] = None,
+    label_distribution: Shares = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per optimiser step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Default: 5e-4 tiny, 5e-5 minilm, else 2e-5.")] = None,
@@ -82,6 +92,7 @@ def train(
         "text": _text(text), "label": label, "model": model, "task": task, "test": test, "id": id, "group": group,
         "weight": weight, "validation": _number(validation), "epochs": epochs, "batch_size": batch_size,
         "learning_rate": learning_rate, "max_length": max_length, "precision": precision,
+        "label_distribution": one_or_more(label_distribution),
     }  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     overrides = [*([] if seed is None else [f"training.seed={seed}"]), *(set_ or [])]
@@ -114,7 +125,7 @@ def train(
     if json:
         print_json({"run": str(run.path), "results": run.results, "seconds": run.events("end")[-1]["seconds"]})
         return
-    print_results(run.results)
+    print_results({split: found for split, found in run.results.items() if "+" not in split})
     print(f"run     {run.path}\nreport  {run.path / 'report.html'}")
     print(f"next    leadline map {quote(str(run.path))} -o map.html")
 
@@ -128,29 +139,97 @@ def evaluate(
     text: Columns = None,
     label: Label = None,
     precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    label_distribution: Shares = None,
+    calibrate_on: Annotated[
+        str | None, typer.Option(help="Fit a temperature on this file; default: that of the run, if it has one.")
+    ] = None,
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="With -o: also the probabilities at that temperature.")
+    ] = False,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for two pictures: reliability.png and selective.png.")
+    ] = None,
+    robustness: Annotated[
+        str | None,
+        typer.Option(metavar="all|KIND[=RATE],…", help="Also on mistyped rows: typos=0.05,casing,fgsm=0.1; or all."),
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option(metavar="COLUMN,…", help="Also per part: length, class, region, any column.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the predictions as Parquet.")] = None,
     json: Json = False,
 ) -> None:
     """Metrics with intervals, calibration and timing of a trained model.
 
+    --robustness measures the rows again with noise in their texts (fgsm: in their embeddings, by the model's gradient);
+    of the run's own rows the results go into results.json and the report.
+
+    Calibration is measured before and after temperature scaling. The temperature was fitted on the run's validation data
+    (or is, with --calibrate-on, on a file), never on the rows that are evaluated.
+
     Example: leadline evaluate runs/reviews-minilm-1 --data new.csv
     """
     from leadline import experiment, runs
 
-    columns = {"text": _text(text), "label": label}
+    columns = {"text": _text(text), "label": label, "label_distribution": one_or_more(label_distribution)}
     found = experiment.evaluate(
-        model, data, split=split, precision=precision, **{name: value for name, value in columns.items() if value}
-    )
+        model, data, split=split, precision=precision, calibrate_on=calibrate_on, scaled_predictions=scaled,
+        **{name: value for name, value in columns.items() if value},
+    )  # fmt: skip
+    if figures is not None:
+        draw_certainty(found, figures)
     if output is not None:
         runs.write_parquet(output, found.predictions)
     n = found.predictions.height
+    further = _further(model, data, split, precision, robustness, slices, seed, columns)
     if json:
         print_json(
             {"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds}
+            | (
+                found.certainty.to_dict()
+                if found.certainty
+                else dict.fromkeys(("temperature", "reliability", "selective"))
+            )
+            | {name: value.to_dicts() if name == "slices" else value for name, value in further.items()}
         )
         return
     print_results({str(data or split): found.results})
+    if found.certainty is not None:
+        print_certainty(found.certainty)
+    if further.get("robustness"):
+        print_robustness(further["robustness"], further["clean"])
+    if "slices" in further:
+        print_slices(further["slices"])
     print(f"{n:,} examples in {found.seconds:.1f} s ({n / found.seconds:.0f} examples/s)")
+
+
+def _further(
+    model: Path,
+    data: str | None,
+    split: str,
+    precision: str,
+    robustness: str | None,
+    slices: str | None,
+    seed: int,
+    columns: dict[str, Any],
+) -> dict[str, Any]:
+    """What is asked for besides the metrics; of the run's own rows robustness is kept in the run."""
+    from leadline import experiment
+
+    given = {name: value for name, value in columns.items() if value}
+    further: dict[str, Any] = {}
+    if robustness is not None:
+        kinds = [] if robustness == "all" else split_list(robustness)
+        stressed = experiment.robustness(model, data, kinds=kinds, split=split, precision=precision, seed=seed, **given)
+        further |= {"robustness": stressed.results(), "clean": stressed.clean}
+        if data is None:
+            experiment.keep_robustness(model, stressed)
+            say(f"written  {model / 'results.json'}, and the report")
+    if slices is not None:
+        cut = experiment.sliced(model, split_list(slices), data, split=split, precision=precision, **given)
+        further["slices"] = cut[1]
+    return further
 
 
 def _text(columns: list[str] | None) -> str | list[str] | None:
@@ -163,3 +242,43 @@ def _number(value: str | None) -> str | float | None:
         return None if value is None else float(value)
     except ValueError:
         return value
+
+
+def one_or_more(columns: str | None) -> str | list[str] | None:
+    """--label-distribution as a recipe has it."""
+    names = split_list(columns)
+    return None if not names else names[0] if len(names) == 1 else names
+
+
+def print_certainty(found: Certainty) -> None:
+    """What selective prediction would gain; the warning of the temperature."""
+    if found.temperature is not None and found.temperature.says:
+        say(found.temperature.says)
+    chosen = found.selective
+    rows = [
+        [f"{100 * row['coverage']:g} % answered", interval(row), row["n"], row["threshold"]]
+        for row in chosen.accuracy.to_dicts()
+    ]
+    print_table(
+        "accuracy of the surest answers [95 % interval]", ["coverage", "accuracy", "n", "confidence from"], rows
+    )
+    rows = [
+        [f"at most {100 * row['risk']:g} % wrong", interval(row), row["n"], row["threshold"]]
+        for row in chosen.coverage.to_dicts()
+    ]
+    print_table("share that can be answered [95 % interval]", ["errors", "coverage", "n", "confidence from"], rows)
+
+
+def draw_certainty(found: Evaluation, folder: Path) -> None:
+    from leadline.errors import InputError
+    from leadline.figures import quality, style
+
+    if found.certainty is None:
+        raise InputError(f"--figures {folder}: they show how sure a classifier is; a regression has no probabilities")
+    folder.mkdir(parents=True, exist_ok=True)
+    sure = found.certainty
+    for name, drawn in {
+        "reliability": quality.reliability(sure.before, sure.after),
+        "selective": quality.selective(sure),
+    }.items():
+        say(f"written  {style.save(drawn, folder / f'{name}.png')}")

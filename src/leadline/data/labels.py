@@ -151,6 +151,8 @@ def _soft_labels(
     given = _label_column(found, data.label)
     names = _class_names(found, data, wanted, shares.shape[1], given) if classes is None else tuple(classes)
     where = wanted[0] if as_list else ", ".join(wanted)
+    if not as_list and classes is not None and set(wanted) == set(names):
+        shares = shares[:, [wanted.index(name) for name in names]]  # columns that bear the classes' names, in any order
     if shares.shape[1] != len(names):
         what = f"{shares.shape[1]} shares a row, the training data have {len(names)} classes"
         found.problems.append(f"column `{where}`: {what}")

@@ -18,6 +18,7 @@ from leadline import report, runs, suspects
 from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError
+from leadline.experiment import ood, stressing
 from leadline.experiment.job import Job, answers
 from leadline.learn import kept_weights, models, notes, ranks, sanity, sharding
 from leadline.learn.clock import Clock
@@ -68,6 +69,7 @@ def train(
     base = Run(resolved.base.run) if resolved.base else None
     examples = loading.load(resolved.data, resolved.task, frames, _confusions(resolved, base))
     _check_metrics(resolved, examples, base)
+    ood.check(resolved, examples)
     key = runs.key(resolved, examples, base)
     path, state = runs.place(resolved, key, name, Path(root))
     if state == "finished":
@@ -110,7 +112,9 @@ def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, shard
     if ranks.first():
         models.save(job.model, job.tokenizer, path / "model", whole)
     with job.clock("evaluate"):
-        inference = _evaluate_splits(job, path)
+        inference = _evaluate_splits(job, path, log)
+        stressing.after_training(job.recipe, job.examples, path)
+        ood.after_training(job, path, log)
     if ranks.first():
         _views(Run(path), job.recipe.record is not None, [*extra], log)
         if job.clock.on:
@@ -243,27 +247,42 @@ class Log:
 # --- after training ---------------------------------------------------------------------------------------------------
 
 
-def _evaluate_splits(job: Job, path: Path) -> dict[str, float]:
+def _evaluate_splits(job: Job, path: Path, log: Log) -> dict[str, float]:
     """Predictions and results of the splits asked for; returns {seconds, examples} of the passes."""
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    seconds, count = 0.0, 0
-    for split in [s for s in job.recipe.evaluate.splits if s in job.examples.splits]:
+    asked, there = job.recipe.evaluate, job.examples.splits
+    found, seconds = {}, 0.0
+    for split in [s for s in asked.splits if s in there]:
         began = time.perf_counter()
-        found = job.predict(split)
+        found[split] = job.predict(split)
         seconds += time.perf_counter() - began
-        part = job.examples.split(split)
-        count += len(part)
-        if not ranks.first():
-            continue
-        table = runs.predictions_table(part.ids, part.table["_label"].to_list(), found, part.classes)
-        runs.write_parquet(path / "predictions" / f"{split}.parquet", table)
-        asked = job.recipe.evaluate.metrics
-        values = metrics_room.with_intervals(part.targets, answers(found, part.classes), part.classes, asked)
-        left_out = () if job.recipe.evaluate.calibration else ("ece", "ece_mass", "mce")
-        results[split] = {metric: value for metric, value in values.items() if metric not in left_out}
+    temperature = None
+    if asked.calibration and job.examples.classes and "validation" in there:
+        outcome = found.get("validation") or job.predict("validation")
+        temperature = metrics_room.temperature_with_interval(
+            outcome["logits"], job.examples.split("validation").targets
+        )
+        log({"event": "temperature", **temperature._asdict()})
     if ranks.first():
-        runs.write_results(path, results)
-    return {"seconds": seconds, "examples": count}
+        runs.write_results(path, {split: _measured(job, path, split, found[split], temperature) for split in found})
+    return {"seconds": seconds, "examples": sum(len(job.examples.split(split)) for split in found)}
+
+
+def _measured(
+    job: Job, path: Path, split: str, found: Mapping[str, np.ndarray], temperature: metrics_room.Temperature | None
+) -> dict[str, dict[str, float]]:
+    """The metrics of one split, and after scaling where the temperature is of other rows; writes its predictions."""
+    part, asked = job.examples.split(split), job.recipe.evaluate
+    scale = temperature.value if temperature and asked.scaled_predictions else None
+    table = runs.predictions_table(part.ids, part.table["_label"].to_list(), found, part.classes, scale)
+    runs.write_parquet(path / "predictions" / f"{split}.parquet", table)
+    said = answers(found, part.classes)
+    values = metrics_room.with_intervals(part.targets, said, part.classes, asked.metrics)
+    if temperature is not None and split != "validation":
+        values |= metrics_room.after_scaling(part.targets, said, part.classes, temperature, asked.metrics)
+    elif temperature is not None:
+        values |= metrics_room.temperature_figure(temperature)
+    left_out = () if asked.calibration else metrics_room.CALIBRATION
+    return {metric: value for metric, value in values.items() if metric not in left_out}
 
 
 def _views(run: Run, recorded: bool, extra: list[sanity.Check], log: Log) -> None:

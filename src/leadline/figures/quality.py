@@ -1,4 +1,4 @@
-"""What the model gets wrong and how well it knows: confusion matrix, reliability diagram."""
+"""What the model gets wrong and how well it knows: confusion matrix, reliability diagram, risk over coverage."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from leadline.errors import InputError
+from leadline.evaluate import Certainty
 from leadline.figures import style
 
 CLASSES = 20  # a cell of more classes cannot be read on a page
-BAR = "#9db8d6"
+BAR, WRONG = "#9db8d6", "#861f52"
 
 
 @style.styled
@@ -68,37 +70,98 @@ def _ink(share: float) -> str:
 
 
 @style.styled
-def reliability(table: pl.DataFrame) -> Figure:
+def reliability(table: pl.DataFrame, after: pl.DataFrame | None = None) -> Figure:
     """Accuracy against confidence per bin with 95 % Wilson intervals; beneath it how many predictions each bin holds.
 
     `table` as `evaluate.reliability` gives it: left, right, n, confidence, accuracy, low, high; empty bins have n = 0.
-    The title carries the expected calibration error of these bins.
+    `after`: the same after temperature scaling, drawn beside it. The title carries the expected calibration error of
+    these bins.
     """
-    full = table.filter(pl.col("n") > 0)
-    if full.is_empty():
+    tables = [table] if after is None else [table, after]
+    if any(not (t["n"] > 0).any() for t in tables):
         raise InputError("no predictions to draw a reliability diagram of")
-    n, confidence, accuracy, low, high = (full[c].to_numpy() for c in ("n", "confidence", "accuracy", "low", "high"))
-    left, width = full["left"].to_numpy(), full["right"].to_numpy() - full["left"].to_numpy()
-    total = int(n.sum())
-    error = float((n * np.abs(accuracy - confidence)).sum() / total)
+    errors = [gap(t) for t in tables]
+    words = f"Reliability diagram of {int(table['n'].sum()):,} predictions, expected calibration error {errors[0]:.3f}"
     figure = style.blank(
-        4.2, 4.6, f"Reliability diagram of {total:,} predictions, expected calibration error {error:.3f}"
+        4.2 * len(tables), 4.6, words + (f"; after scaling {errors[1]:.3f}" if after is not None else "")
     )
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
-    start = np.floor(10 * left.min()) / 10  # two classes: no prediction is less sure than one half
-    upper.plot([start, 1], [start, 1], color=style.FAINT, lw=1, ls="--")
-    upper.text(
-        start + 0.03 * (1 - start), start + 0.05, "as sure as right", rotation=45, rotation_mode="anchor",
-        transform_rotates_text=True, color=style.FAINT, fontsize=8,
-    )  # fmt: skip
-    upper.vlines(confidence, confidence, accuracy, color="#d98c3f", lw=2.5, alpha=0.6)
+    rows = figure.subplots(2, len(tables), sharex=True, sharey="row", height_ratios=(3.4, 1), squeeze=False)
+    first = min(float(t.filter(pl.col("n") > 0)["left"].min()) for t in tables)  # type: ignore[arg-type]
+    start = np.floor(10 * first) / 10  # two classes: no prediction is less sure than one half
+    for i, (part, when) in enumerate(zip(tables, ("before scaling: ", "after scaling: "), strict=False)):
+        _diagram(rows[0, i], part, start)
+        _counts(rows[1, i], part)
+        rows[0, i].set_title(
+            f"{when if after is not None else ''}ECE {errors[i]:.3f} ({table.height} bins), n = {int(part['n'].sum()):,}"
+        )
+    rows[0, 0].set_ylabel("share right")
+    rows[1, 0].set(ylabel="n", ylim=(0, 1.25 * max(int(t["n"].max()) for t in tables)))  # type: ignore[arg-type]
+    return figure
+
+
+def gap(table: pl.DataFrame) -> float:
+    """The expected calibration error of a table of bins."""
+    full = table.filter(pl.col("n") > 0)
+    n, accuracy, confidence = (full[c].to_numpy() for c in ("n", "accuracy", "confidence"))
+    return float((n * np.abs(accuracy - confidence)).sum() / n.sum())
+
+
+def _diagram(axes: Axes, table: pl.DataFrame, start: float) -> None:
+    full = table.filter(pl.col("n") > 0)
+    confidence, accuracy, low, high = (full[c].to_numpy() for c in ("confidence", "accuracy", "low", "high"))
+    axes.plot([start, 1], [start, 1], color=style.FAINT, lw=1, ls="--")
+    axes.text(
+        0.99, 0.02, "dashed: as sure as right", transform=axes.transAxes, ha="right", color=style.FAINT, fontsize=8
+    )
+    axes.vlines(confidence, confidence, accuracy, color="#d98c3f", lw=2.5, alpha=0.6)
     bars = np.maximum([accuracy - low, high - accuracy], 0)
-    upper.errorbar(confidence, accuracy, yerr=bars, fmt="o", ms=4, color=style.INK, elinewidth=1, capsize=2)
-    upper.set(xlim=(start, 1.005), ylim=(0, 1.02), ylabel="share right")
-    upper.set_title(f"ECE {error:.3f} ({table.height} bins), n = {total:,}")
-    lower.bar(left, n, width=np.maximum(width, 0.004), align="edge", color=BAR, edgecolor=style.PAPER, linewidth=0.8)
+    axes.errorbar(confidence, accuracy, yerr=bars, fmt="o", ms=4, color=style.INK, elinewidth=1, capsize=2)
+    axes.set(xlim=(start, 1.005), ylim=(0, 1.02))
+
+
+def _counts(axes: Axes, table: pl.DataFrame) -> None:
+    full = table.filter(pl.col("n") > 0)
+    left, n = full["left"].to_numpy(), full["n"].to_numpy()
+    width = full["right"].to_numpy() - left
+    axes.bar(left, n, width=np.maximum(width, 0.004), align="edge", color=BAR, edgecolor=style.PAPER, linewidth=0.8)
     for x, count in zip(left + width / 2, n, strict=True):
-        lower.annotate(f"{count:,}", (x, count), (0, 2), textcoords="offset points", ha="center", fontsize=6.5)
-    lower.set(ylabel="n", xlabel="confidence of the prediction", ylim=(0, 1.25 * n.max()))
-    lower.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        axes.annotate(f"{count:,}", (x, count), (0, 2), textcoords="offset points", ha="center", fontsize=6.5)
+    axes.set_xlabel("confidence of the prediction")
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+
+
+@style.styled
+def selective(found: Certainty) -> Figure:
+    """How sure the model was where it was right and where it was wrong; what it risks when it answers only the surest.
+
+    Left: a histogram of the confidence before scaling, right answers beneath wrong ones. Right: the share of errors
+    among the surest answers with its 95 % Wilson band, between the perfect order (all right answers first) and none.
+    """
+    chosen, right = found.selective, found.right > 0
+    words = (
+        f"Confidence of {int(right.sum()):,} right and {int((~right).sum()):,} wrong answers, and risk over coverage"
+    )
+    figure = style.blank(8.4, 3.6, words)
+    histogram, risk = figure.subplots(1, 2)
+    start = np.floor(10 * found.confidence.min()) / 10
+    edges = np.linspace(min(start, 0.9), 1, 21)
+    histogram.hist(
+        [found.confidence[right], found.confidence[~right]], edges, stacked=True, color=[BAR, WRONG],
+        label=[f"right ({int(right.sum()):,})", f"wrong ({int((~right).sum()):,})"], edgecolor=style.PAPER, linewidth=0.5,
+    )  # fmt: skip
+    histogram.set(xlabel="confidence of the prediction", ylabel="n", title=f"Confidence, n = {chosen.n:,}")
+    histogram.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    histogram.legend(loc="upper left")
+    coverage, value, low, high = (chosen.curve[c].to_numpy() for c in ("coverage", "risk", "low", "high"))
+    risk.fill_between(coverage, low, high, color=BAR, alpha=0.45, linewidth=0)
+    risk.plot(coverage, value, color=style.INK, label="by confidence")
+    share = chosen.errors / chosen.n
+    risk.plot(
+        coverage, np.maximum(0, coverage - 1 + share) / coverage, color=style.FAINT, ls=":", label="perfect order"
+    )
+    risk.plot([0, 1], [share, share], color=style.FAINT, lw=1, ls="--", label="no order")
+    top = max(1.6 * share, 1.15 * float(value.max()), 0.02)
+    risk.set(xlim=(0, 1.01), ylim=(0, min(1.02, top)), xlabel="coverage: share answered", ylabel="risk: share wrong")
+    risk.set_title(f"AURC {1 - chosen.aurra:.4f}")
+    risk.legend(loc="upper left")
     return figure

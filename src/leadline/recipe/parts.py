@@ -155,6 +155,7 @@ class Record(Part):
     mode: Literal["online", "snapshot"] = "online"
     every: float = Field(1.0, gt=0)
     logits: bool = True
+    under_mixup: Literal["auto"] | bool = "auto"  # clean outcomes of mixed epochs; auto: where they cost nothing
     checkpoints: Literal["all"] | list[Annotated[int, Field(ge=1)]] | None = None  # epochs whose weights are kept
 
     @model_validator(mode="after")

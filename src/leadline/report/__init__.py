@@ -4,7 +4,7 @@
 methods that the run used, `maps.write_map` the data map as a file. All read the run directory and change nothing else
 in it; torch is not needed.
 
-Order inside the room: words · bibliography · maps · facts · cases · made · page · card.
+Order inside the room: words · bibliography · maps · facts · sure · disturbed · strangers · cases · made · page · card.
 """
 
 from leadline.report.bibliography import references

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.resources import files
 
 from leadline.errors import InputError
+from leadline.ood import DETECTORS
 from leadline.runs import Run, kept_scores
 from leadline.scores import SCORES
 
@@ -27,9 +28,13 @@ MODELS = {
     "bert": ("devlin2019",),
     "tiny": ("devlin2019",),
 }
-METRICS = {"ece": "guo2017", "brier": "brier1950", "mcc": "gorodkin2004"}
+METRICS = {
+    "ece": "guo2017", "brier": "brier1950", "mcc": "gorodkin2004",
+    "ece_classwise": "kull2019", "ece_adaptive": "nixon2019", "rms_calibration": "hendrycks2019", "aurc": "geifman2019",
+    "e_aurc": "geifman2019",
+}  # fmt: skip
 ALSO = {"arriaga2023": ("arriaga2020", "angelov2025")}  # the definition, and its test on texts
-ACCENTS = {"{\\'e}": "é", "{\\'a}": "á", "--": "–"}
+ACCENTS = {'{\\"a}': "ä", "{\\'e}": "é", "{\\'a}": "á", "--": "–"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def cited(run: Run, names: Sequence[str] = ()) -> list[str]:
             keys += [SCORES[name].paper, *ALSO.get(SCORES[name].paper, ())]
     for figures in run.results.values():
         keys += [key for metric, key in METRICS.items() if metric in figures]
+        keys += [DETECTORS[name].paper for name in DETECTORS if f"auroc[{name}]" in figures]
         keys += ["efron1979"] if any(figure.get("low") is not None for figure in figures.values()) else []
     if run.recipe is not None:
         keys += _of_training(run)

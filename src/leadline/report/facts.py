@@ -256,8 +256,9 @@ def overlaps(view: View) -> list[dict[str, Any]]:
 def metrics(run: Run) -> dict[str, Any]:
     """splits: [{name, n}]; rows: [{name, says, better, cells}], a cell per split with value, interval, n if another."""
     results = {
-        split: {k: v for k, v in figures.items() if not PER_CLASS.fullmatch(k)}
+        split: {k: v for k, v in figures.items() if not PER_CLASS.fullmatch(k) and not _of_scaling(k)}
         for split, figures in run.results.items()
+        if "+" not in split  # with noise: `disturbed`
     }
     results = {split: figures for split, figures in results.items() if figures}
     n = {split: max(int(figure.get("n", 0)) for figure in figures.values()) for split, figures in results.items()}
@@ -270,6 +271,11 @@ def metrics(run: Run) -> dict[str, Any]:
             for name in names
         ],
     }
+
+
+def _of_scaling(name: str) -> bool:
+    """Told apart from the others, by `sure`."""
+    return name == "temperature" or name.startswith(evaluate.SCALED)
 
 
 def _about(name: str) -> dict[str, str]:
@@ -291,6 +297,8 @@ def per_class(run: Run) -> list[dict[str, Any]]:
     """Per split: split, metrics [names], rows [{name, n, cells}] in class order."""
     tables = []
     for split, figures in run.results.items():
+        if "+" in split:
+            continue
         found: dict[str, dict[str, Mapping[str, Any]]] = {}
         for full, figure in figures.items():
             if match := PER_CLASS.fullmatch(full):

@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from leadline import evaluate, runs
+from leadline import runs
 from leadline.errors import InputError
 from leadline.figures import distributions, learning, quality, style
 from leadline.figures.data_map import data_map
-from leadline.report import bibliography, cases, facts, made
+from leadline.report import bibliography, cases, disturbed, facts, made, strangers, sure
 from leadline.report.facts import View
 from leadline.report.words import count, excerpt
 from leadline.runs import Run
@@ -48,7 +48,8 @@ def render(run: Run) -> str:
         "headline": facts.headline(view), "checks": facts.checks(view), "missing": view.missing,
         "failed": _failed(facts.checks(view)), "left_out": list(view.left_out.items()),
         "commands": made.next_commands(view),
-    } | _map(view) | _metrics(run) | _learning(view) | _examples(view) | _made(run) | _references(view)  # fmt: skip
+    } | _map(view) | _metrics(run) | _sure(run) | _learning(view) | _examples(view)  # fmt: skip
+    page |= _made(run) | _disturbed(run) | _strangers(run) | _references(view)
     return _environment().get_template("page.html").render(page)
 
 
@@ -84,7 +85,6 @@ def _metrics(run: Run) -> dict[str, Any]:
     page: dict[str, Any] = {"metrics": facts.metrics(run), "per_class": facts.per_class(run)}
     page |= {
         "confusion": None,
-        "reliability": None,
         "confusions": [],
         "answers_split": "",
         "confusion_is_wide": len(run.classes) > PAIRED,
@@ -94,18 +94,22 @@ def _metrics(run: Run) -> dict[str, Any]:
         return page
     split, predictions = found
     matrix = facts.confusion_matrix(run, predictions)
-    table = evaluate.reliability(predictions["confidence"].to_numpy(), _right(predictions))
     page |= {"answers_split": split, "confusions": facts.confusions(matrix, run.classes)}
+    return page | {"confusion": _svg(quality.confusion(matrix, run.classes))}
+
+
+def _sure(run: Run) -> dict[str, Any]:
+    page: dict[str, Any] = {"sure_split": "", "scaling": [], "temperature": sure.temperature(run), "selective": None}
+    page |= {"reliability": None, "soft": run.examples.soft, "chosen": {"accuracy": [], "coverage": []}}
+    found = sure.certainty(run)
+    if found is None:
+        return page
+    split, certainty = found
     return page | {
-        "confusion": _svg(quality.confusion(matrix, run.classes)),
-        "reliability": _svg(quality.reliability(table)),
-    }
-
-
-def _right(predictions: pl.DataFrame) -> np.ndarray:
-    """(N,) 1 where the prediction is the label."""
-    labels, predicted = (predictions[name].cast(pl.String) for name in ("label", "predicted"))
-    return (labels == predicted).to_numpy().astype(int)
+        "sure_split": split, "scaling": sure.scaling(run, split), "chosen": sure.chosen(certainty),
+        "reliability": _svg(quality.reliability(certainty.before, certainty.after)),
+        "selective": _svg(quality.selective(certainty)),
+    }  # fmt: skip
 
 
 def _svg(figure: Figure) -> Markup:
@@ -149,6 +153,16 @@ def _made(run: Run) -> dict[str, Any]:
         "told": made.told(run), "splits": made.splits(run), "balance": made.balance(run), "model": made.model(run),
         "settings": made.settings(run), "machine": made.machine(run), "times": made.times(run),
     }  # fmt: skip
+
+
+def _disturbed(run: Run) -> dict[str, Any]:
+    drawn = disturbed.picture(run)
+    return {"disturbed": disturbed.table(run), "disturbed_picture": None if drawn is None else _svg(drawn)}
+
+
+def _strangers(run: Run) -> dict[str, Any]:
+    drawn = strangers.picture(run)
+    return {"strangers": strangers.table(run), "strangers_picture": None if drawn is None else _svg(drawn)}
 
 
 def _references(view: View) -> dict[str, Any]:
