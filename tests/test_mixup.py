@@ -48,6 +48,9 @@ def test_a_run_mixes_and_says_what_it_did(base: Run, where: str) -> None:
         f"over {int(trained.sum())} examples" in plan["says"][0]
         and f"({int((~trained).sum())} discarded)" in plan["says"][0]
     )
+    cites = {"sentence": "sun2020", "embedding": "guo2019", "layer": "chen2020"}[where]
+    references = (run.path / "references.bib").read_text(encoding="utf-8")
+    assert "{zhang2018," in references and f"{{{cites}," in references
     assert run.signals.n_epochs == 2  # consistency asks for clean answers, so they are recorded
     assert np.isfinite([event["train"]["loss"] for event in run.events("epoch")]).all()
 

@@ -33,6 +33,7 @@ METRICS = {
     "ece_classwise": "kull2019", "ece_adaptive": "nixon2019", "rms_calibration": "hendrycks2019", "aurc": "geifman2019",
     "e_aurc": "geifman2019",
 }  # fmt: skip
+MIXED = {"sentence": ("sun2020",), "embedding": ("guo2019",), "layer": ("verma2019", "chen2020")}  # where
 ALSO = {"arriaga2023": ("arriaga2020", "angelov2025")}  # the definition, and its test on texts
 ACCENTS = {'{\\"a}': "ä", "{\\'e}": "é", "{\\'a}": "á", "--": "–"}
 
@@ -104,6 +105,8 @@ def _of_training(run: Run) -> list[str]:
     keys += ["lin2017"] if loss.focal_gamma else []
     keys += ["cui2019"] if loss.class_weights == "effective" else []
     keys += ["szegedy2016"] if loss.label_smoothing else []
+    if (mixup := run.recipe.mixup) is not None:
+        keys += ["zhang2018", *MIXED[mixup.where], *(["park2022"] if "cross-region" in mixup.pairing else [])]
     return [*keys, "loshchilov2019", "wolf2020", "paszke2019"]
 
 
