@@ -33,6 +33,7 @@ $(VENV)/.demo: extras = demo
 $(VENV)/.test: extras = demo,test
 $(VENV)/.demo $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[$(extras)]'
+	$(if $(findstring test,$(extras)),$(BIN)/pip install --quiet --no-deps -c constraints.txt pytorch-ood)  # without its torchvision
 	@touch $@
 
 $(BIN)/pip:

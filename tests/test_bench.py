@@ -17,8 +17,9 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
        "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"],
        "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"],
-       "how_many_trained.py": ["--toy"]}  # fmt: skip
-MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py"}
+       "how_many_trained.py": ["--toy"], "ood.py": ["--toy", "--seeds", "2"]}  # fmt: skip
+MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py",
+             "ood.py"}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
@@ -102,6 +103,12 @@ def test_a_bench_at_toy_size(script, tmp_path):
     elif script == "agreement.py":
         assert set(result["table"]["seconds"]) >= {"leadline", "pandas", "scipy"} and result["table"]["n"] == 400
         assert [(row["format"], row["n"]) for row in result["exports"]] == [("argilla", 100)]
+    elif script == "ood.py":
+        arms = {(row["arm"], row["seed"]) for row in result["rows"]}
+        assert arms == {("plain", 0), ("plain", 1), ("mixup", 0), ("mixup", 1), ("text", 0)}
+        perplexity = [row for row in result["rows"] if (row["detector"], row["set"]) == ("perplexity", "questions")]
+        assert len(perplexity) == 1 and perplexity[0]["auroc"]["value"] > 0.9
+        assert {row["seeds"] for row in result["mixup"]} == {2}
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 

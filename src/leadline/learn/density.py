@@ -93,7 +93,9 @@ def train(
     lengths = np.array([task.length(row) for row in encoded])
     material = Material(encoded, np.zeros(len(encoded)), lengths, np.ones(len(encoded)), 0)
     plan = everything(len(encoded))
-    Fit(model, task, material, plan, training, training.learning_rate, accelerator, tell=tell).run()
+    fit = Fit(model, task, material, plan, training, training.learning_rate, accelerator, tell=tell)
+    fit.run()
+    accelerator.unwrap_model(fit.net, keep_fp32_wrapper=False)  # measured in float32, whatever it was trained in
     model.eval()
 
 

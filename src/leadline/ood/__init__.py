@@ -10,13 +10,14 @@ from leadline.ood import logits, distances, language  # noqa: F401  # isort: ski
 from leadline.ood.apart import MEASURES, compute_auroc, told_apart
 from leadline.ood.published import names, read_model_out, write_npy
 from leadline.ood.registry import DETECTORS, Detector, Evidence, strangeness
-from leadline.ood.sets import IN, KINDS, OodSet, parse
+from leadline.ood.sets import IN, KINDS, SPLIT, OodSet, parse
 
 __all__ = [
     "DETECTORS",
     "IN",
     "KINDS",
     "MEASURES",
+    "SPLIT",
     "Detector",
     "Evidence",
     "OodSet",

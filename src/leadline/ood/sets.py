@@ -11,6 +11,7 @@ from leadline.errors import InputError, nearest
 KINDS = ("near", "far", "semantic", "background")
 MARKS = "/\\:+[]"  # of paths, kinds, results
 IN = "in"  # what tables call the set in distribution
+SPLIT = "ood+"  # before the name of a set in results.json
 
 
 @dataclass(frozen=True)

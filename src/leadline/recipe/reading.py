@@ -26,9 +26,6 @@ RESERVED: dict[str, tuple[Any, str]] = {  # key: (the value that asks for nothin
     "data.positive_class": (None, f"resampling {LATER}"),
     "data.positive_fraction": (None, f"resampling {LATER}"),
     "data.total": (None, f"resampling {LATER}"),
-    "record.under_mixup": ("auto", f"mixup {LATER}"),
-    "evaluate.ood": ([], f"out-of-distribution tests {LATER}"),
-    "evaluate.features": (None, f"saved features {LATER}"),
 }
 
 

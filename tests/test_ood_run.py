@@ -1,0 +1,341 @@
+"""leadline ood, end to end: a run, a plain checkpoint, the recipe's key, the report, the files of published code."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import importlib.util
+import json
+import random
+import sys
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from conftest import write_tiny
+from leadline import experiment, ood, runs
+from leadline.errors import InputError, MissingExtra
+from leadline.experiment import language
+from leadline.experiment.ood import DEFAULT
+from leadline.learn import other_detectors
+from leadline.ood import DETECTORS, IN, Evidence
+
+
+def write_other(path: Path, n: int = 25, column: str = "text") -> Path:
+    """n texts of other words."""
+    dice = random.Random(7)
+    words = "quantum field boson lepton ? ! spin charge 7 matrix".split()
+    with open(path, "w", encoding="utf-8", newline="") as sink:
+        writer = csv.writer(sink)
+        writer.writerow([column, "more"])
+        writer.writerows([" ".join(dice.choice(words) for _ in range(dice.randint(3, 12))), 1] for _ in range(n))
+    return path
+
+
+@dataclass
+class Place:
+    folder: Path
+    run: Path
+    other: Path
+    near: Path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A finished run with evaluate.ood, and the files that it was compared with."""
+    folder = tmp_path_factory.mktemp("ood")
+    train, test = write_tiny(folder / "train.csv", 80), write_tiny(folder / "test.csv", 40, seed=1)
+    near, other = write_tiny(folder / "near.csv", 30, seed=2), write_other(folder / "other.csv", column="body")
+    recipe = {
+        "data": {"train": str(train), "test": str(test), "id": "id", "validation": None},
+        "model": "tiny",
+        "training": {"epochs": 2, "batch_size": 16, "max_length": 32, "precision": "fp32"},
+        "evaluate": {"ood": [f"far+background:physics={other}#body", f"near:{near}"]},
+    }
+    run = experiment.train(recipe, name="one", root=folder)
+    return Place(folder, run.path, other, near)
+
+
+def test_the_recipe_measures_after_training(place: Place) -> None:
+    run = runs.open(place.run)
+    assert list(run.results) == ["test", "ood+physics", "ood+near"]
+    found = run.results["ood+physics"]
+    assert set(found) == {f"{m}[{d}]" for m in ood.MEASURES for d in DEFAULT} | {"prevalence"}
+    assert found["prevalence"]["value"] == pytest.approx(25 / 65) and found["auroc[knn]"]["n"] == 65
+    table = pl.read_parquet(place.run / "ood" / "scores.parquet")
+    assert (
+        table.columns == ["set", "kinds", *DEFAULT]
+        and table["set"].to_list() == [IN] * 40 + ["physics"] * 25 + ["near"] * 30
+    )
+    inside, outside = (table.filter(pl.col("set") == name)["msp"].to_numpy() for name in (IN, "physics"))
+    labels = np.r_[np.zeros(40), np.ones(25)]
+    assert found["auroc[msp]"]["value"] == pytest.approx(roc_auc_score(labels, np.r_[inside, outside]), abs=1e-9)
+    confidence = run.predictions("test")["confidence"].to_numpy()
+    np.testing.assert_allclose(inside, -confidence, atol=1e-6)  # the same pass as the test split's
+
+
+def test_the_command_says_what_the_recipe_said(place: Place, leadline: Callable[..., Any]) -> None:
+    sets = [f"far+background:physics={place.other}#body", f"near:{place.near}"]
+    status, out, _ = leadline("ood", place.run, "--against", *sets, "--precision", "fp32", "--json")
+    assert status == 0
+    found = json.loads(out)
+    kept = runs.open(place.run).results
+    assert found["sets"]["physics"]["kinds"] == ["far", "background"] and found["id"]["n"] == 40
+    for name in ("physics", "near"):
+        for detector, measures in found["sets"][name]["detectors"].items():
+            for measure, figure in measures.items():
+                assert figure["value"] == pytest.approx(
+                    kept[f"ood+{name}"][f"{measure}[{detector}]"]["value"], abs=0.06
+                )
+    assert found["sets"]["near"]["prevalence"] == pytest.approx(30 / 70)
+
+
+def test_the_table_has_every_set_and_the_mean_of_each_kind(place: Place, leadline: Callable[..., Any]) -> None:
+    sets = ["--against", f"near:{place.near}", "--against", f"far+semantic:physics={place.other}#body"]
+    status, out, _ = leadline("ood", place.run, *sets, "--detectors", "msp,knn")
+    assert status == 0 and "far + semantic" in out and "mean AUROC over the sets of each kind" in out
+    assert all(word in out for word in ("auroc", "aupr_out", "aupr_in", "fpr95_id_positive", "knn", "semantic (1)"))
+    assert "energy" not in out
+
+
+def test_files_under_the_names_of_published_code(place: Place, leadline: Callable[..., Any], tmp_path: Path) -> None:
+    arguments = [
+        "--against",
+        f"trec={place.other}#body",
+        "--id",
+        f"sst2={place.folder / 'test.csv'}",
+        "--npy",
+        tmp_path,
+    ]
+    status, out, _ = leadline("ood", place.run, *arguments, "--detectors", "msp", "--json")
+    assert status == 0
+    inside = ood.read_model_out(tmp_path / "output" / "tiny" / "tiny_sst2_msp.npy")
+    outside = ood.read_model_out(tmp_path / "output" / "msp" / "sst2_trec_msp.npy")
+    assert inside.shape == (40,) and outside.shape == (25,) and ((inside >= 0.5) & (inside <= 1)).all()
+    told = json.loads(out)["sets"]["trec"]["detectors"]["msp"]["auroc"]["value"]
+    independent = roc_auc_score(np.r_[np.zeros(40), np.ones(25)], -np.r_[inside, outside])
+    assert ood.compute_auroc(-inside, -outside) == pytest.approx(independent, abs=1e-9)
+    assert told == pytest.approx(independent, abs=1e-3)  # files are float32: what differed less is tied there
+
+
+def test_a_plain_checkpoint_needs_texts_of_its_own_kind(place: Place) -> None:
+    model, test = place.run / "model", str(place.folder / "test.csv")
+    with pytest.raises(InputError, match="--id FILE"):
+        experiment.detect(model, f"{place.other}#body")
+    alone = experiment.detect(model, f"{place.other}#body", id=test)
+    assert set(alone.scores) == {"msp", "max_logit", "energy", "entropy", "odin"}
+    assert all("--fit FILE" in why for why in alone.left_out.values()) and len(alone.left_out) == 4
+    fitted = experiment.detect(model, f"{place.other}#body", id=test, fit=str(place.folder / "train.csv"))
+    assert set(fitted.scores) == set(DEFAULT) and not fitted.left_out
+    whole = experiment.detect(place.run, f"{place.other}#body")
+    for name, values in whole.scores.items():
+        for part in (IN, "other"):
+            np.testing.assert_allclose(fitted.scores[name][part], values[part], rtol=1e-3, atol=1e-4)
+
+
+def test_what_the_detectors_read_is_what_the_model_computes(place: Place) -> None:
+    """Logits from what the decision layer reads; vectors of layers and tokens against a pass with hidden states."""
+    import torch
+    import transformers
+
+    run = runs.open(place.run)
+    part = run.examples.split("test")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(place.run / "model").eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place.run / "model")
+    read = {}
+    for where in (None, "pooled", "cls", [0, 2]):
+        reader = experiment.ood.Reader(model, tokenizer, run.classes, 32, torch.device("cpu"), where)
+        read[str(where)] = reader.read(part)
+        weight, bias = reader.head()
+        again = read[str(where)]["penultimate"] @ np.asarray(weight).T + bias
+        np.testing.assert_allclose(again, read[str(where)]["logits"], atol=1e-5)
+    assert model.config.output_hidden_states is False
+    np.testing.assert_array_equal(read["None"]["features"], read["None"]["penultimate"])
+    for i in (0, 17, 39):
+        with torch.no_grad():
+            states = model(**tokenizer(part.table["text"][i], return_tensors="pt"), output_hidden_states=True)
+        layers = [state[0].numpy() for state in states.hidden_states]
+        np.testing.assert_allclose(read["cls"]["features"][i], layers[-1][0], atol=1e-5)
+        np.testing.assert_allclose(read["pooled"]["features"][i], layers[-1].mean(0), atol=1e-5)
+        both = np.r_[layers[0].mean(0), layers[2].mean(0)]
+        np.testing.assert_allclose(read["[0, 2]"]["features"][i], both, atol=1e-5)
+    with pytest.raises(InputError, match="no layer 9"):
+        experiment.detect(place.run, str(place.near), features=[9])
+
+
+def test_perplexity_tells_other_words_and_is_kept_in_the_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"against": f"{place.other}#body", "detectors": ["perplexity", "density"]}
+    found = experiment.detect(place.run, **asked)
+    assert found.results["other"]["perplexity"]["auroc"]["value"] > 0.95
+    assert "small language model trained here on 80 texts" in found.told[0]
+    assert (place.run / "density" / "small" / "about.json").is_file()
+
+    def never(*_: Any) -> None:
+        raise AssertionError("it was trained again")
+
+    monkeypatch.setattr(language.density, "train", never)
+    again = experiment.detect(place.run, **asked)
+    np.testing.assert_array_equal(again.scores["perplexity"][IN], found.scores["perplexity"][IN])
+    with pytest.raises(AssertionError, match="trained again"):  # other texts, another model
+        experiment.detect(place.run, **asked, fit=str(place.near))
+    lm = str(place.run / "density" / "small")
+    as_it_is = experiment.detect(place.run, f"{place.other}#body", lm=lm, detectors=["perplexity"])
+    np.testing.assert_array_equal(as_it_is.scores["perplexity"][IN], found.scores["perplexity"][IN])
+
+
+def test_a_regression_has_distances_only(tmp_path: Path) -> None:
+    with open(write_tiny(tmp_path / "t.csv", 40)) as source:
+        rows = list(csv.DictReader(source))
+    pl.DataFrame({"text": [r["text"] for r in rows], "label": [float(len(r["text"])) for r in rows]}).write_csv(
+        tmp_path / "numbers.csv"
+    )
+    recipe = {"task": "regression", "data": {"train": str(tmp_path / "numbers.csv"), "validation": 0.3},
+              "model": "tiny", "training": {"epochs": 1, "max_length": 32}}  # fmt: skip
+    run = experiment.train(recipe, name="numbers", root=tmp_path)
+    found = experiment.detect(run, str(write_other(tmp_path / "other.csv")))
+    assert set(found.scores) == {"knn"} and "regression" in found.left_out["msp"] and not found.msp
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name files with --against"),
+        (["--against", "no.csv"], "no.csv"),
+        (["--against", "OTHER"], "column `text`"),
+        (["--against", "OTHER#bady"], "bady"),
+        (["--against", "NEAR", "--detectors", "mps"], "Did you mean `msp`"),
+        (["--against", "NEAR", "--text", "nothing"], "column `nothing`"),
+        (["--against", "NEAR", "--fine-tune"], "--lm"),
+        (["--against", "NEAR", "--features", "first"], "--features first"),
+        (["--against", "NEAR", "--lm", "nobody/nothing-of-that-name"], "no causal language model"),
+        (["--against", "NEAR", "--id", "far:OTHER#body"], "no kind of shift"),
+    ],
+)
+def test_a_wrong_argument_is_one_clear_line(
+    place: Place, leadline: Callable[..., Any], arguments: list[str], says: str
+) -> None:
+    files = {"OTHER": str(place.other), "NEAR": str(place.near)}
+    given = [a.replace("OTHER", files["OTHER"]).replace("NEAR", files["NEAR"]) for a in arguments]
+    status, out, err = leadline("ood", place.run, *given)
+    assert status == 2 and out == "" and says in err and "Traceback" not in err
+
+
+def test_a_recipe_with_a_wrong_set_stops_before_training(place: Place) -> None:
+    data = {"train": str(place.folder / "train.csv"), "validation": None}
+    for held, sets, says in (
+        ({"test": str(place.folder / "test.csv")}, ["no/such.csv"], "such.csv"),
+        ({"test": str(place.folder / "test.csv")}, [str(place.other)], "column `text`"),
+        ({}, [str(place.near)], "texts in distribution"),
+    ):
+        recipe = {"data": data | held, "model": "tiny", "evaluate": {"ood": sets}}
+        with pytest.raises(InputError, match=says):
+            experiment.train(recipe, name="never", root=place.folder)
+    assert not (place.folder / "never").exists()
+
+
+def test_another_file_makes_another_run(place: Place, tmp_path: Path) -> None:
+    """A run is known by the content of its sets, not by where they lie."""
+    recipe, run = runs.open(place.run).recipe, runs.open(place.run)
+    assert recipe is not None
+    moved = tmp_path / "moved.csv"
+    moved.write_bytes(place.near.read_bytes())
+
+    def key(file: Path) -> str:
+        changed = recipe.evaluate.model_copy(update={"ood": [f"near:near={file}"]})
+        return runs.key(recipe.model_copy(update={"evaluate": changed}), run.examples)
+
+    assert key(place.near) == key(moved)
+    before = key(moved)
+    moved.write_text(moved.read_text() + "t999,rain in the morning,wet\n")
+    assert key(moved) != before
+
+
+def test_the_report_has_a_table_and_a_picture(place: Place) -> None:
+    page = (place.run / "report.html").read_text()
+    assert '<section id="ood">' in page and "Histograms of msp" in page
+    assert page.count("<code>relative_mahalanobis</code>") == 2 and "far and background" in page
+    assert "Types of Out-of-Distribution Texts" not in page and "Deep Nearest Neighbors" in page  # what was used
+
+
+def test_rows_are_drawn_when_there_are_too_many(place: Place) -> None:
+    found = experiment.detect(place.run, f"{place.other}#body", max_rows=10, detectors="msp")
+    assert (found.n, found.rows("other")) == (10, 10)
+    whole = experiment.detect(place.run, f"{place.other}#body", detectors="msp")
+    assert set(found.scores["msp"][IN].round(5)) <= set(whole.scores["msp"][IN].round(5))
+
+
+# --- pytorch-ood ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """pytorch_ood.detector. Its package imports image data sets and so torchvision, which detectors do not need: where
+    torchvision is missing or made for another torch, the package is entered without its __init__."""
+    spec = importlib.util.find_spec("pytorch_ood")
+    if spec is None or spec.submodule_search_locations is None:
+        pytest.skip("pytorch-ood is not installed (pip install --no-deps pytorch-ood)")
+    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "pytorch_ood"}
+    bare = types.ModuleType("pytorch_ood")
+    bare.__path__ = list(spec.submodule_search_locations)
+    sys.modules["pytorch_ood"] = bare
+    yield importlib.import_module("pytorch_ood.detector")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pytorch_ood"]:
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.fixture
+def evidence() -> Evidence:
+    rng = np.random.default_rng(0)
+    h, x, y = rng.normal(size=(30, 6)), rng.normal(size=(90, 6)), rng.integers(3, size=90)
+    x += np.eye(3, 6)[y] * 3
+    w, b = np.eye(3, 6) + rng.normal(0, 0.1, (3, 6)), rng.normal(size=3)
+    return Evidence(logits=h @ w.T + b, features=h, penultimate=h, train_features=x, train_penultimate=x,
+                    train_labels=y, weight=w, bias=b)  # fmt: skip
+
+
+def test_definitions_agree_with_pytorch_ood(library: Any, evidence: Evidence) -> None:
+    """What differs is said: its Mahalanobis distances are divided by M and have a ridge of 1e-6."""
+    import torch
+
+    z, h, x = (
+        torch.tensor(getattr(evidence, n), dtype=torch.float64) for n in ("logits", "features", "train_features")
+    )
+    y = torch.tensor(evidence.train_labels)
+    theirs = {
+        "msp": library.MaxSoftmax.score(z), "max_logit": library.MaxLogit.score(z),
+        "energy": library.EnergyBased.score(z),
+        "entropy": library.Entropy.score(z), "knn": library.KNN(None, k=50).fit_features(x, y).predict_features(h),
+        "mahalanobis": len(x) * library.Mahalanobis(None).fit_features(x, y).predict_features(h),
+        "relative_mahalanobis": len(x) * library.RMD(None).fit_features(x, y).predict_features(h),
+        "vim": library.ViM(None, 3, *(torch.tensor(a) for a in (evidence.weight, evidence.bias)))
+        .fit_features(x, y).predict_features(h),
+    }  # fmt: skip
+    for name, scores in theirs.items():
+        np.testing.assert_allclose(DETECTORS[name](evidence), scores.numpy(), rtol=2e-4, atol=2e-5, err_msg=name)
+
+
+def test_its_other_detectors_run_under_their_own_names(library: Any, evidence: Evidence) -> None:
+    found, left_out = other_detectors.strangeness(evidence, other_detectors.NAMES)
+    assert set(found) == set(other_detectors.NAMES) and not left_out
+    for scores in found.values():
+        assert scores.shape == (30,) and scores.dtype == np.float64 and np.isfinite(scores).all()
+    p = np.exp(evidence.logits - np.logaddexp.reduce(evidence.logits, axis=1)[:, None])  # type: ignore[operator, arg-type]
+    np.testing.assert_allclose(found["pytorch-ood:gen"], ((p * (1 - p)) ** 0.1).mean(axis=1), rtol=1e-5)
+    _, left_out = other_detectors.strangeness(Evidence(logits=evidence.logits), other_detectors.NAMES)
+    assert set(left_out) == set(other_detectors.NAMES) - {"pytorch-ood:gen"}
+
+
+def test_without_the_library_the_extra_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pytorch_ood", None)
+    with pytest.raises(MissingExtra, match=r"leadline\[ood\]"):
+        other_detectors.library()
+    everything = experiment.detect(place.run, f"{place.other}#body", detectors="all")
+    assert set(everything.scores) == set(DETECTORS) and set(everything.left_out) == set(other_detectors.NAMES)
