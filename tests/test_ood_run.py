@@ -302,18 +302,18 @@ def evidence() -> Evidence:
 
 
 def test_definitions_agree_with_pytorch_ood(library: Any, evidence: Evidence) -> None:
-    """What differs is said: its Mahalanobis distances are divided by M and have a ridge of 1e-6."""
+    """What differs is said: its Mahalanobis distances are divided by M (and 2) and have a ridge of 1e-6."""
     import torch
 
     z, h, x = (
-        torch.tensor(getattr(evidence, n), dtype=torch.float64) for n in ("logits", "features", "train_features")
+        torch.tensor(getattr(evidence, n), dtype=torch.float32) for n in ("logits", "features", "train_features")
     )
     y = torch.tensor(evidence.train_labels)
     theirs = {
         "msp": library.MaxSoftmax.score(z), "max_logit": library.MaxLogit.score(z),
         "energy": library.EnergyBased.score(z),
         "entropy": library.Entropy.score(z), "knn": library.KNN(None, k=50).fit_features(x, y).predict_features(h),
-        "mahalanobis": len(x) * library.Mahalanobis(None).fit_features(x, y).predict_features(h),
+        "mahalanobis": 2 * len(x) * library.Mahalanobis(None).fit_features(x, y).predict_features(h),
         "relative_mahalanobis": len(x) * library.RMD(None).fit_features(x, y).predict_features(h),
         "vim": library.ViM(None, 3, *(torch.tensor(a) for a in (evidence.weight, evidence.bias)))
         .fit_features(x, y).predict_features(h),

@@ -123,7 +123,8 @@ def _learning(view: View) -> dict[str, Any]:
         page["curves"] = _svg(learning.curves(epochs))
     if view.regions is not None and view.correct is not None and view.n_epochs > 1:
         page["region_accuracy"] = _svg(learning.region_accuracy(view.correct, view.regions.category))
-    table, by = view.table, "region" if view.regions is not None else "label"
+    table = view.table
+    by = "region" if view.regions is not None else "label" if view.run.classes else None
     if table is not None:
         shown = [name for name in SHOWN_SCORES if name in view.names and np.isfinite(table[name].to_numpy()).any()]
         page["distributions"] = _svg(distributions.distributions(table, shown, by)) if shown else None
