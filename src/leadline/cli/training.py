@@ -165,8 +165,8 @@ def evaluate(
     --robustness measures the rows again with noise in their texts (fgsm: in their embeddings, by the model's gradient);
     of the run's own rows the results go into results.json and the report.
 
-    Calibration is measured before and after temperature scaling. The temperature was fitted on the run's validation data
-    (or is, with --calibrate-on, on a file), never on the rows that are evaluated.
+    Calibration is measured before and after temperature scaling, by the temperature that the run fitted on its
+    validation data, or that is fitted on --calibrate-on FILE; never on the rows that are evaluated.
 
     Example: leadline evaluate runs/reviews-minilm-1 --data new.csv
     """

@@ -15,7 +15,7 @@ from leadline import evaluate as metrics_room
 from leadline import recipe as recipes
 from leadline import runs
 from leadline.data import load as loading
-from leadline.data.examples import Examples, fingerprint
+from leadline.data.examples import Examples
 from leadline.errors import InputError
 from leadline.experiment.device import accelerate
 from leadline.experiment.job import answers
@@ -74,9 +74,11 @@ def _fit(loaded: Loaded, part: Examples, rows: Examples) -> metrics_room.Tempera
     """The temperature of these rows, which must not be those that it is measured on."""
     if not rows.classes:
         raise InputError("--calibrate-on: a regression has no probabilities to scale")
-    if fingerprint(rows) == fingerprint(part):
+    shared = len(set(rows.table["_input_hash"]) & set(part.table["_input_hash"]))
+    if shared:
         raise InputError(
-            "--calibrate-on: these are the rows that are evaluated; a temperature is fitted on other ones, never on them"
+            f"--calibrate-on: {shared} of its {len(rows)} rows are among those that are evaluated; a temperature is "
+            "fitted on other rows, never on them"
         )
     found = predict(loaded.network, loaded.task, kept_tokens(loaded.task, rows), rows.targets, loaded.device)
     return metrics_room.temperature_with_interval(found["logits"], rows.targets)

@@ -92,7 +92,7 @@ def reliability(table: pl.DataFrame, after: pl.DataFrame | None = None) -> Figur
         _diagram(rows[0, i], part, start)
         _counts(rows[1, i], part)
         rows[0, i].set_title(
-            f"{when if after is not None else ''}ECE {errors[i]:.3f} ({table.height} bins), n = {int(part['n'].sum()):,}"
+            f"{when if after is not None else ''}ECE {errors[i]:.3f} ({part.height} bins), n = {int(part['n'].sum()):,}"
         )
     rows[0, 0].set_ylabel("share right")
     rows[1, 0].set(ylabel="n", ylim=(0, 1.25 * max(int(t["n"].max()) for t in tables)))  # type: ignore[arg-type]
@@ -147,7 +147,7 @@ def selective(found: Certainty) -> Figure:
     edges = np.linspace(min(start, 0.9), 1, 21)
     histogram.hist(
         [found.confidence[right], found.confidence[~right]], edges, stacked=True, color=[BAR, WRONG],
-        label=[f"right ({int(right.sum()):,})", f"wrong ({int((~right).sum()):,})"], edgecolor=style.PAPER, linewidth=0.5,
+        label=[f"right ({int(right.sum()):,})", f"wrong ({int((~right).sum()):,})"], edgecolor=style.PAPER, lw=0.5,
     )  # fmt: skip
     histogram.set(xlabel="confidence of the prediction", ylabel="n", title=f"Confidence, n = {chosen.n:,}")
     histogram.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
