@@ -1,7 +1,7 @@
 """The command line: the library with printing. One command per verb; our errors become advice.
 
-Order inside the room: output · measured · progress · agreement · sweeps · training · reading · probing · detecting ·
-auditing · reviewing · rows · story.
+Order inside the room: output · measured · arms · progress · agreement · sweeps · training · reading · probing ·
+detecting · auditing · reviewing · rows · story.
 Only the commands' signatures are loaded for `leadline --help`; what a command needs it imports when it runs.
 """
 

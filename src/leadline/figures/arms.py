@@ -25,9 +25,7 @@ def bars(names: Sequence[str], figures: Sequence[Mapping[str, float]], mixed: Se
     """
     if not names:
         raise InputError("no arms to draw")
-    value, low, high = (
-        np.array([f.get(key) or np.nan for f in figures], dtype=float) for key in ("value", "low", "high")
-    )
+    value, low, high = (_numbers(figures, key) for key in ("value", "low", "high"))
     figure = style.blank(6.6, 0.3 * len(names) + 1.2, f"Macro F1 of {len(names)} arms")
     axes = figure.subplots()
     y = np.arange(len(names))[::-1]
@@ -46,6 +44,10 @@ def bars(names: Sequence[str], figures: Sequence[Mapping[str, float]], mixed: Se
     handles = [style.swatch(BAR), style.swatch(MIXED)]
     figure.legend(handles, ["trained on examples", "trained on mixed examples"], loc="outside upper right", ncols=2)
     return figure
+
+
+def _numbers(figures: Sequence[Mapping[str, float | None]], key: str) -> np.ndarray:
+    return np.array([np.nan if f.get(key) is None else f[key] for f in figures], dtype=np.float64)
 
 
 @style.styled
