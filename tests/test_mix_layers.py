@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from leadline.errors import InputError
-from leadline.learn import dropout, interpolate, models, packing
-from leadline.learn.interpolate import LayerMix, Pairing
+from leadline.learn import between, dropout, models, packing
+from leadline.learn.between import LayerMix
+from leadline.learn.interpolate import Pairing
 from leadline.learn.losses import jensen_shannon
+from leadline.learn.tasks.batch import Batch
 from leadline.recipe import Model
 from tiny_models import checkpoint, encoder, sentences
 
@@ -137,9 +139,9 @@ def test_one_pass_equals_two_passes(loaded: dict[str, tuple[Any, Any]], name: st
         assert (name in ("bert", "roberta")) == (packer is not None)
         for way in ways.values():
             mixer = LayerMix(model, [k], seed=0, packer=way)
-            run = functools.partial(lambda by: model(**(by(inputs) if by else inputs)), way)
+            run = functools.partial(lambda by, b: model(**(by(b.inputs) if by else b.inputs)), way)
             with hooked(mixer.hooks):
-                found = mixer(run, inputs["attention_mask"], Pairing(ANCHOR, PARTNER, LAM), 0, "look")
+                found = mixer(run, Batch(inputs, None), Pairing(ANCHOR, PARTNER, LAM), 0, "look")
             torch.testing.assert_close(found.logits, wanted, atol=1e-5, rtol=1e-5)
             of_found = gradients(model, towards(found.logits))
             assert of_found.keys() == of_wanted.keys()
@@ -157,7 +159,7 @@ def test_the_consistency_term_reaches_both_answers(loaded: dict[str, tuple[Any, 
     wanted = gradients(model, jensen_shannon(clean, two_pass(model, tokenizer, 1)).sum())
     mixer = LayerMix(model, [1], seed=0)
     with hooked(mixer.hooks):
-        found = mixer(lambda: model(**inputs), inputs["attention_mask"], Pairing(ANCHOR, PARTNER, LAM), 0, "learn")
+        found = mixer(lambda b: model(**b.inputs), Batch(inputs, None), Pairing(ANCHOR, PARTNER, LAM), 0, "learn")
     assert found.clean is not None
     of_found = gradients(model, jensen_shannon(found.clean.logits[ANCHOR], found.logits).sum())
     for parameter, gradient in wanted.items():
@@ -173,12 +175,12 @@ def test_a_model_that_pools_by_its_mask_reads_the_union(loaded: dict[str, tuple[
         with hooked(mixer.hooks):
             mask = inputs["attention_mask"]
             before = mask.clone()
-            found = mixer(lambda: model(**inputs), mask, Pairing(ANCHOR, PARTNER, LAM), 0, "look")
+            found = mixer(lambda b: model(**b.inputs), Batch(inputs, None), Pairing(ANCHOR, PARTNER, LAM), 0, "look")
             torch.testing.assert_close(found.logits, two_pass(model, tokenizer, 1), atol=1e-5, rtol=1e-5)
             assert found.clean is not None
             torch.testing.assert_close(found.clean.logits, model(**inputs).logits, atol=1e-5, rtol=1e-5)
             assert torch.equal(mask, before)
-            assert interpolate.check(model, mixer, lambda: model(**inputs), mask)
+            assert between.check(model, mixer, lambda b: model(**b.inputs), Batch(inputs, None))
     finally:
         model.config.classifier_pooling = "cls"
 
@@ -190,7 +192,7 @@ def test_what_cannot_be_mixed_is_found_out(loaded: dict[str, tuple[Any, Any]], n
     inputs = batch(model, tokenizer, TEXTS)
     mixer = LayerMix(model, [0, 1, 2], seed=0)
     with hooked(mixer.hooks):
-        assert interpolate.check(model, mixer, lambda: model(**inputs), inputs["attention_mask"]) == (name != "gpt2")
+        assert between.check(model, mixer, lambda b: model(**b.inputs), Batch(inputs, None)) == (name != "gpt2")
     assert mixer.layers == [0, 1, 2]
 
 
@@ -201,7 +203,7 @@ def test_the_layer_of_a_step_is_drawn_from_its_number(loaded: dict[str, tuple[An
     drawn = []
     with hooked(mixer.hooks):
         for step in [*range(30), *range(30)]:
-            mixer(lambda: model(**inputs), inputs["attention_mask"], Pairing(ANCHOR, PARTNER, LAM), step, "no")
+            mixer(lambda b: model(**b.inputs), Batch(inputs, None), Pairing(ANCHOR, PARTNER, LAM), step, "no")
             drawn.append(mixer.at)
     assert drawn[:30] == drawn[30:] and set(drawn) == {0, 1, 2}
 
@@ -214,14 +216,14 @@ def test_clean_answers_draw_no_random_numbers(loaded: dict[str, tuple[Any, Any]]
     with hooked(mixer.hooks):
         for clean in ("no", "look"):
             torch.manual_seed(0)
-            mixer(lambda: model(**inputs), inputs["attention_mask"], Pairing(ANCHOR, PARTNER, LAM), 0, clean)
+            mixer(lambda b: model(**b.inputs), Batch(inputs, None), Pairing(ANCHOR, PARTNER, LAM), 0, clean)
             after[clean] = torch.rand(3)
     assert torch.equal(after["no"], after["look"])
 
 
 def test_layers_by_depth(loaded: dict[str, tuple[Any, Any]]) -> None:
-    assert interpolate.default_layers(12) == [7, 9, 12]
-    assert interpolate.default_layers(6) == [4, 6] or interpolate.default_layers(6) == [4, 5, 6]
-    assert interpolate.layers_of(loaded["bert"][0], [0, 2]) == [0, 2]
+    assert between.default_layers(12) == [7, 9, 12]
+    assert between.default_layers(6) == [4, 6] or between.default_layers(6) == [4, 5, 6]
+    assert between.layers_of(loaded["bert"][0], [0, 2]) == [0, 2]
     with pytest.raises(InputError, match=r"no layer 3; BertForSequenceClassification has 2"):
-        interpolate.layers_of(loaded["bert"][0], [1, 3])
+        between.layers_of(loaded["bert"][0], [1, 3])

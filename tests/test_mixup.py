@@ -28,10 +28,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return leadline.train({"data": data, "model": "tiny", "training": training}, root=root / "runs", name="base")
 
 
-def recipe(base: Run, **changes: Any) -> dict[str, Any]:
-    assert base.recipe is not None
-    document = base.recipe.to_dict()
-    return {**document, "base": {"run": str(base.path), "regions": {"proportion": 0.4}}, **changes}
+def recipe(run: Run, **changes: Any) -> dict[str, Any]:
+    assert run.recipe is not None
+    document = run.recipe.to_dict()
+    return {**document, "base": {"run": str(run.path), "regions": {"proportion": 0.4}}, **changes}
 
 
 def train(base: Run, mixup: dict[str, Any], **changes: Any) -> Run:
@@ -39,16 +39,17 @@ def train(base: Run, mixup: dict[str, Any], **changes: Any) -> Run:
     return leadline.train(document, root=base.path.parent)
 
 
-@pytest.mark.parametrize("where", ["sentence", "embedding", "layer"])
+@pytest.mark.parametrize("where", ["sentence", "embedding", "layer", "span"])
 def test_a_run_mixes_and_says_what_it_did(base: Run, where: str) -> None:
-    run = train(base, {"where": where, "fold": True, "draw": "batch", "consistency": 1.0})
+    drawn = {} if where == "span" else {"fold": True, "draw": "batch"}
+    run = train(base, {"where": where, "consistency": 1.0, **drawn})
     (plan,) = run.events("plan")
     trained = run.signals.epoch(1).trained
     assert (
         f"over {int(trained.sum())} examples" in plan["says"][0]
         and f"({int((~trained).sum())} discarded)" in plan["says"][0]
     )
-    cites = {"sentence": "sun2020", "embedding": "guo2019", "layer": "chen2020"}[where]
+    cites = {"sentence": "sun2020", "embedding": "guo2019", "layer": "chen2020", "span": "yoon2021"}[where]
     references = (run.path / "references.bib").read_text(encoding="utf-8")
     assert "{zhang2018," in references and f"{{{cites}," in references
     assert run.signals.n_epochs == 2  # consistency asks for clean answers, so they are recorded
@@ -117,6 +118,9 @@ def test_the_layers_before_the_classifier_are_trained_saved_and_loaded(base: Run
         ({"layers": [1]}, "only `where: layer`"),
         ({"where": "layer", "layers": [3]}, "no layer 3"),
         ({"where": "attention"}, "mixup.where"),
+        ({"where": "pixel"}, "pixel mixes images; classification reads texts"),
+        ({"where": "span", "alpha": 0.5}, "decides lambda by the length"),
+        ({"where": "layer", "span": 0.2}, "only `where: span`"),
     ],
 )
 def test_a_bad_recipe_is_one_line(base: Run, mixup: dict[str, Any], sentence: str) -> None:

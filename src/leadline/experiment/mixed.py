@@ -67,6 +67,8 @@ def plan(recipe: Recipe, rows: np.ndarray, source: Source, size: int, plain: Pla
     alone = int((first.rows == first.partners).sum())
     share = f"Beta({mixup.alpha:g}, {mixup.alpha:g})" if mixup.lam is None else f"{mixup.lam:g}"
     folded = ", at least 0.5" if mixup.fold else ""
+    if mixup.where == "span":
+        share = "by the length of the span"
     left_out = len(source.train) - len(rows)
     said = [
         f"mixup after {mixup.plain_epochs} plain epochs: {', '.join(mixup.pairing)} at {mixup.where}, lambda {share}"

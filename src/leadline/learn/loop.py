@@ -22,19 +22,21 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.errors import Interrupted
-from leadline.learn import dropout, interpolate, losses, memory, packing, ranks, sharding
+from leadline.learn import dropout, losses, memory, packing, ranks, sharding
 from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
-from leadline.learn.interpolate import Clean, LayerMix, Pairing, SentenceMix
+from leadline.learn.interpolate import Clean, Pairing, Run
 from leadline.learn.kept_weights import KeptWeights
+from leadline.learn.mixers import Mixer, mixer_of
 from leadline.learn.optimiser import Best, adamw, schedule
 from leadline.learn.packing import Packer
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
+from leadline.learn.span import SpanMix, shares
 from leadline.learn.tasks.batch import Batch, Row, Task
 from leadline.learn.tasks.classification import as_targets
-from leadline.plans.epoch import ORDER_STREAM, Entries, Plan, Step, steps
+from leadline.plans.epoch import ORDER_STREAM, Entries, Epoch, Plan, Step, steps
 from leadline.plans.mix import per_step
 from leadline.plans.weights import mass
 from leadline.recipe import Mixup, Record, Training
@@ -87,7 +89,7 @@ class Fit:
     scheduler: LambdaLR = field(init=False)
     guard: Guard = field(init=False)
     best: Best | None = field(init=False, default=None)
-    mixer: SentenceMix | LayerMix | None = field(init=False, default=None)
+    mixer: Mixer | None = field(init=False, default=None)
     packer: Packer | None = field(init=False, default=None)
 
     def run(self) -> int:
@@ -136,17 +138,19 @@ class Fit:
         if self.checkpoints and self.checkpoints.start:
             self._restore(self.checkpoints)
 
-    def _mixer(self) -> SentenceMix | LayerMix | None:
+    def _mixer(self) -> Mixer | None:
         """What mixes, where the plan pairs anything."""
         if not any(self.plan(number).partners is not None for number in range(self.training.epochs)):
             return None
         order = np.argsort(self.material.lengths, kind="stable")
-        batch = self._collate(np.unique(order[np.linspace(0, len(order) - 1, 4).round().astype(int)]))
+        few = self._collate(np.unique(order[np.linspace(0, len(order) - 1, 4).round().astype(int)]))
         self.model.to(self.accelerator.device)
-        mixer, self.packer = interpolate.mixer_of(
-            self.model, self.mixup, self.training.seed, self.packer,
-            lambda packer: self.model(**(packer(batch.inputs) if packer else batch.inputs)), self._mask(batch),
-        )  # fmt: skip
+
+        def run(packer: Packer | None) -> Run:
+            return lambda batch: self.model(**(packer(batch.inputs) if packer else batch.inputs))
+
+        seed = self.training.seed
+        mixer, self.packer = mixer_of(self.model, self.task, self.mixup, seed, self.packer, run, few)
         return mixer
 
     def _some(self) -> dict[str, Tensor]:
@@ -158,13 +162,6 @@ class Fit:
 
     def _forward(self, batch: Batch) -> Any:
         return self.net(**(self.packer(batch.inputs) if self.packer else batch.inputs))
-
-    @staticmethod
-    def _mask(batch: Batch) -> Tensor:
-        """(B, T) which tokens are real; one column where the inputs are no tokens."""
-        mask = batch.inputs.get("attention_mask")
-        first = next(iter(batch.inputs.values()))
-        return torch.ones(len(first), 1, device=first.device) if mask is None else mask
 
     def _freeze_idle(self) -> None:
         """Parameters that no loss reaches (a pooler that nobody asks) would keep data-parallel training waiting."""
@@ -206,7 +203,7 @@ class Fit:
         began, done = time.perf_counter(), self.at[1]
         self.sums = self.sums if done else {}
         formed = self._steps(number)
-        epoch = per_step(self.plan(number), formed)
+        epoch = self._settled(per_step(self.plan(number), formed))
         entries = Entries.of(epoch, self.material.targets, self.material.n_classes, self.material.weights)
         share = entries.weights * mass(entries.targets, self.class_weights)  # (M,) what each entry adds to W
         snapshots = self._snapshots(len(formed))
@@ -242,6 +239,13 @@ class Fit:
         metrics["seconds"] = time.perf_counter() - began
         self.tell(metrics)
         return metrics
+
+    def _settled(self, epoch: Epoch) -> Epoch:
+        """Spans replaced in the text decide lambda by their length."""
+        if not isinstance(self.mixer, SpanMix) or epoch.partners is None:
+            return epoch
+        own, other = (self.material.lengths[rows] for rows in (epoch.rows, epoch.partners))
+        return epoch.with_lam(np.where(epoch.rows == epoch.partners, 1.0, shares(own, other, self.mixer.share)))
 
     def _mine(self, step: Step) -> list[np.ndarray]:
         """The micro-batches of this process, as many as every other's; one without entries is only gone through."""
@@ -307,7 +311,7 @@ class Fit:
         batch = self._collate(met)  # each example is encoded once and serves as anchor and as partner
         device = self.accelerator.device
         pairing = Pairing(*(torch.from_numpy(part).to(device) for part in (*np.split(where, 2), share)))
-        found = self.mixer(lambda: self._forward(batch), self._mask(batch), pairing, self.updates, self._clean)
+        found = self.mixer(self._forward, batch, pairing, self.updates, self._clean)
         self._observe(met, np.isin(met, taught), found.clean, batch)
         mixed = SequenceClassifierOutput(logits=found.logits)
         each = self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
@@ -323,7 +327,7 @@ class Fit:
             return "learn"
         asked = self.record.under_mixup if self.record and self.recorder and self.record.mode == "online" else False
         if asked == "auto":  # where it is free, and where nothing else would be recorded
-            asked = self.mixup is None or self.mixup.where == "sentence" or self.mixup.plain_epochs == 0
+            asked = self.mixer is None or self.mixer.free or (self.mixup is not None and self.mixup.plain_epochs == 0)
         return "look" if asked else "no"
 
     def _collate(self, rows: np.ndarray) -> Batch:

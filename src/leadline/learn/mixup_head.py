@@ -42,7 +42,7 @@ class Headed(nn.Module):
         return self.classifier(self.mixup(x), *args, **kwargs)
 
 
-def with_mixup_head(base: type) -> type:
+def with_mixup_head(base: Any) -> Any:
     """The model class `base` with these layers before its `classifier`."""
 
     def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
@@ -56,6 +56,6 @@ def with_mixup_head(base: type) -> type:
     return type(name, (base,), {"__init__": __init__, "__module__": __name__})
 
 
-def model_class(config: Any) -> type:
+def model_class(config: Any) -> Any:
     """The class of a configuration's sequence classifier, with these layers."""
     return with_mixup_head(transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)])

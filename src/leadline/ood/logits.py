@@ -26,7 +26,7 @@ def max_logit(logits: ArrayLike) -> np.ndarray:
     return -_finite(logits).max(axis=1)
 
 
-@detector(needs=("logits",), range=(-INF, INF), paper="liu2020energy", says="minus the log of the summed exp of logits")
+@detector(needs=("logits",), range=(-INF, INF), paper="liu2020", says="minus the log of the summed exp of logits")
 def energy(logits: ArrayLike, temperature: float = 1.0) -> np.ndarray:
     """-T log sum exp(z / T), (N,). Liu et al. 2020, T = 1 as there."""
     return -temperature * special.logsumexp(_finite(logits) / temperature, axis=1)

@@ -96,7 +96,8 @@ class Mixup(Part):
     """Examples interpolated in pairs (Zhang et al. 2018), after `plain_epochs` of plain training.
 
     where         sentence: the vector that the head reads; layer: hidden states after one of `layers` (0: what the
-                  first block reads), one drawn a step; embedding: layer 0
+                  first block reads), one drawn a step; embedding: layer 0; span: the anchor's least salient `span` (a
+                  share of its tokens, which decides lambda) gives way to the partner's most salient one (SSMix)
     layers        null: after 7/12, 9/12 and 12/12 of the depth
     pairing       groupings: region (easy with easy, ambiguous with ambiguous; hard is left out), cross-region (easy
                   with ambiguous), label; and one order inside the groups: random (the default), similar, dissimilar, or
@@ -110,7 +111,8 @@ class Mixup(Part):
     size          as many mixed entries an epoch as examples are `kept`, or as the `original` training data has
     """
 
-    where: Literal["sentence", "layer", "embedding"] = "sentence"
+    where: Literal["sentence", "layer", "embedding", "span", "pixel"] = "sentence"
+    span: Share = 0.1
     layers: list[Annotated[int, Field(ge=0)]] | None = Field(None, min_length=1)
     pairing: list[str] = ["region", "label", "entropy"]
     alpha: float = Field(1.0, gt=0, allow_inf_nan=False)
@@ -159,4 +161,10 @@ class Mixup(Part):
             raise ValueError("permutation: only random partners inside a group can be an independent shuffle")
         if self.layers is not None and self.where != "layer":
             raise ValueError(f"layers: only `where: layer` draws among layers, not {self.where}")
+        if self.where != "span" and self.span != 0.1:
+            raise ValueError(f"span: only `where: span` replaces spans, not {self.where}")
+        if self.where == "span" and (self.alpha != 1.0 or self.lam is not None or self.fold or self.draw != "pair"):
+            raise ValueError(
+                "where: span decides lambda by the length of the span; leave out alpha, lam, fold and draw"
+            )
         return self

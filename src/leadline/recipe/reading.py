@@ -22,7 +22,6 @@ DATAFRAME = "<dataframe>"  # what `data.train` says when the rows came as an obj
 # Keys of format 1 that belong to capabilities this version does not have. Refused by name, never ignored.
 LATER = "comes with a later version"
 RESERVED: dict[str, tuple[Any, str]] = {  # key: (the value that asks for nothing, what to do instead)
-    "mixup": (None, f"mixup {LATER}"),
     "data.positive_class": (None, f"resampling {LATER}"),
     "data.positive_fraction": (None, f"resampling {LATER}"),
     "data.total": (None, f"resampling {LATER}"),

@@ -75,6 +75,10 @@ class Recipe(Part):
                 f"mixup.plain_epochs: {mixup.plain_epochs} of {self.training.epochs} epochs are plain, so nothing "
                 "would be mixed; set it below training.epochs"
             )
+        if mixup.where == "pixel":
+            raise ValueError(f"mixup.where: pixel mixes images; {self.task} reads texts")
+        if mixup.where == "span" and len(self.data.inputs) > 1:
+            raise ValueError("mixup.where: span mixes single texts; pairs of texts can be mixed at sentence or layer")
         if self.curriculum is not None:
             raise ValueError("mixup and curriculum both say what an epoch trains on; give one")
         if self.task == "regression" and ("label" in mixup.pairing or mixup.consistency):

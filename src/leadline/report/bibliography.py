@@ -33,7 +33,13 @@ METRICS = {
     "ece_classwise": "kull2019", "ece_adaptive": "nixon2019", "rms_calibration": "hendrycks2019", "aurc": "geifman2019",
     "e_aurc": "geifman2019",
 }  # fmt: skip
-MIXED = {"sentence": ("sun2020",), "embedding": ("guo2019",), "layer": ("verma2019", "chen2020")}  # where
+MIXED = {
+    "sentence": ("sun2020",),
+    "embedding": ("guo2019",),
+    "layer": ("verma2019", "chen2020"),
+    "span": ("yoon2021",),
+    "pixel": (),
+}  # where it is mixed
 ALSO = {"arriaga2023": ("arriaga2020", "angelov2025")}  # the definition, and its test on texts
 ACCENTS = {'{\\"a}': "ä", "{\\'e}": "é", "{\\'a}": "á", "--": "–"}
 
