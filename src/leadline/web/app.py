@@ -155,7 +155,7 @@ def _deciding(app: FastAPI, pages: Pages) -> None:
         token: Annotated[str, Form()],
         query: Annotated[str, Form()] = "",
     ) -> Response:
-        """Records one decision; `do`: an action, or `to:` and a class, quoted. The answer follows when it is on disk."""
+        """Records one decision; `do`: an action, or `to:` and a class, quoted. The answer comes when it is on disk."""
         action, to = ("relabel", unquote(do.removeprefix("to:"))) if do.startswith("to:") else (do, None)
         if to is not None and to == review.decisions.labels.get(id):
             action, to = "keep", None  # the key of the label it has
