@@ -193,4 +193,4 @@ def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
     off = np.flatnonzero((q < 0).any(axis=1) | (np.abs(q.sum(axis=1) - 1) > SUM))
     if len(off):
         raise InputError(f"row {off[0]} is no distribution over the classes: {q[off[0]]}")
-    return q, y.astype(np.int64)
+    return np.minimum(q, 1.0), y.astype(np.int64)
