@@ -13,19 +13,31 @@ Writes bench/results/action_score.json.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from audit_measures import measure
-from common import data_directory, machine, markdown, write_json
+from common import (
+    MINILM,
+    TINY,
+    arguments,
+    chosen,
+    data_directory,
+    interval,
+    machine,
+    markdown,
+    seeds,
+    trained,
+    workplace,
+    write_json,
+)
 
-from leadline import experiment, runs, scores, sweep
+from leadline import experiment, runs, scores
 from leadline.comparison.agreement import harder_up
 from leadline.comparison.stability import stability
 from leadline.demo import write_demo
-from leadline.evaluate import concordance, mean_interval
+from leadline.evaluate import concordance
 from leadline.suspects.planted import doubts
 
 SETS = {  # train, text, label
@@ -41,26 +53,22 @@ def recipe(name: str, place: Path, options: argparse.Namespace) -> dict[str, Any
     if options.toy:
         truth = write_demo(place / "toy.csv", n=80, n_test=20)
         data = {"train": str(truth.train), "id": "id", "validation": None}
-        model = {"model": "tiny", "training": {"epochs": 3, "max_length": 32, "batch_size": 16}}
+        model = {**TINY, "training": {**TINY["training"], "epochs": 3}}
     else:
         train, text, label = SETS[name]
         data = {"train": str(data_directory() / train), "text": text, "label": label, "id": "idx", "validation": None,
                 "sample": {"n": options.n}}  # fmt: skip
-        model = {"model": "minilm", "training": {"epochs": 3, "max_length": 64}}
+        model = MINILM
     return {"data": data, **model, "record": {"checkpoints": "all"}, "evaluate": {"splits": []}}
 
 
-def trained(name: str, place: Path, options: argparse.Namespace) -> dict[str, list[runs.Run]]:
+def probed(name: str, place: Path, options: argparse.Namespace) -> dict[str, list[runs.Run]]:
     """{clean, flipped: a run per seed}, each with its VoG."""
     flips = {"data.corrupt": {"kind": "uniform", "rate": 0.1}, "data.seed": "{seed}"}
-    document = {"name": f"action-{name}", "recipe": recipe(name, place, options), "seeds": list(range(options.seeds)),
+    document = {"name": f"action-{name}", "recipe": recipe(name, place, options), "seeds": seeds(options),
                 "trials": [{"name": "clean"}, {"name": "flipped", "set": flips}]}  # fmt: skip
-    trials = sweep.load(document, place)
-    states = sweep.run(trials, jobs=options.jobs)
-    if any(state not in ("finished", "there") for state in states.values()):
-        raise SystemExit(f"{trials.path}: {states}")
     found: dict[str, list[runs.Run]] = {"clean": [], "flipped": []}
-    for trial in trials.trials:
+    for trial in trained(document, place, options.jobs).trials:
         run = runs.open(trial.path)
         if not (run.path / "probes" / "vog.npy").is_file():
             experiment.probe(run, ["vog"])
@@ -96,23 +104,12 @@ def finding(run: runs.Run) -> dict[str, dict[str, float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "action_score.json")
-    options = parser.parse_args()
-    if options.toy:
-        options.seeds = 1
+    options = arguments("action_score", __doc__, only="", seeds=3, n=2000).parse_args()
     results = []
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
-        for name in ["toy"] if options.toy else [n for n in options.only.split(",") if n] or list(SETS):
-            by = trained(name, place, options)
-            results.append({"data": name, "n": len(by["clean"][0].signals), "seeds": options.seeds,
+    with workplace(options) as place:
+        for name in chosen(options, SETS):
+            by = probed(name, place, options)
+            results.append({"data": name, "n": len(by["clean"][0].signals), "seeds": len(seeds(options)),
                             "agreement": agreeing([columns(run) for run in by["clean"]]),
                             "finding": [finding(run) for run in by["flipped"]]})  # fmt: skip
     write_json(options.out, {"machine": machine(), "results": results})
@@ -135,12 +132,6 @@ def table(results: list[dict[str, Any]]) -> str:
     head = ["data", "score", "Spearman with the action score", "hardest tenth in common", "seed with seed"]
     first = markdown(head, agree)
     return f"{first}\n\n{markdown(['data, 10 % flipped', 'score', 'average precision', 'AUROC'], find)}"
-
-
-def interval(values: list[float]) -> str:
-    """The mean over seeds with its 95 % t interval."""
-    mean, low, high = mean_interval(values)
-    return f"{mean:.3f}" + (f" [{low:.3f}, {high:.3f}]" if low == low else "")
 
 
 if __name__ == "__main__":

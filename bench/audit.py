@@ -3,23 +3,22 @@
     python bench/audit.py [--only trec] [--seeds 2] [--n 2000] [--jobs 1] [--runs build/bench] [--peers DIR] [--toy]
 
 Every trial is a run of one sweep (`leadline sweep status build/bench/audit`), so what is finished is never computed
-again, and the measures of a trial lie in bench/results/audit/<trial>.json. MiniLM, 3 epochs; 10 and 20 % of the labels
-uniform, class-pair and by-confusion. At uniform 10 % and seed 0 also a snapshot after every epoch, 5 folds, and 10
-epochs instead of 3.
---n 0 takes all rows (for a GPU). Writes bench/results/audit.json.
+again. MiniLM, 3 epochs; 10 and 20 % of the labels uniform, class-pair and by-confusion. At uniform 10 % and seed 0
+also a snapshot after every epoch, 5 folds, and 10 epochs instead of 3. With two classes all kinds flip the same rows to
+the same label: such trials are measured, and count once in the tables.
+--n 0 takes all rows (for a GPU). Writes bench/results/audit/<trial>.json, and of the machine bench/results/audit.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import audit_measures
 import audit_tables
-from common import data_directory, machine, write_json
+from common import MINILM, TINY, arguments, chosen, data_directory, machine, told, workplace, write_json
 
 from leadline import audit, runs, sweep
 from leadline.demo import write_demo
@@ -70,37 +69,22 @@ def recipe(options: argparse.Namespace, directory: Path) -> tuple[dict[str, dict
     if options.toy:
         truth = write_demo(directory / "toy.csv", n=160, n_test=20)
         data = {"validation": 0.2, "id": "id"}
-        training = {"epochs": 2, "max_length": 32, "batch_size": 16}
         sets = {"toy": {"data.train": str(truth.train), "data.text": "text", "data.label": "label"}}
-        return sets, {"data": data, "model": "tiny", "training": training}
+        return sets, {"data": data, **TINY}
     root = data_directory()
-    chosen = [name for name in options.only.split(",") if name] or list(SETS)
     sets = {
         name: {"data.train": str(root / SETS[name][0]), "data.text": SETS[name][1], "data.label": SETS[name][2]}
-        for name in chosen
+        for name in chosen(options, SETS)
     }
     data = {"validation": 0.1, "id": "idx", **({"sample": {"n": options.n}} if options.n else {})}
-    return sets, {"data": data, "model": "minilm", "training": {"epochs": 3, "max_length": 64}}
-
-
-def told(event: Any) -> None:
-    if event.get("event") in ("finished", "failed", "skipped"):
-        print(event["event"], event.get("trial", ""), flush=True)
+    return sets, {"data": data, **MINILM}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
+    parser = arguments("audit", __doc__, only="", seeds=2, n=2000)
     parser.add_argument("--peers", type=Path, default=None, help="a folder with aum, cartography and datagnosis")
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "audit.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
+    with workplace(options) as place:
         sets, base = recipe(options, place)
         sweeps = [
             sweep.load(document, place) for document in definitions(sets, base, 1 if options.toy else options.seeds)
@@ -108,9 +92,8 @@ def main() -> None:
         for trials in sweeps:
             sweep.run(trials, jobs=options.jobs, tell=told)
         results = [measured(trials, title, options) for trials in sweeps for title in titles(trials)]
-    results = [result for result in results if result]
-    write_json(options.out, {"machine": machine(), "results": results})
-    print(audit_tables.table(results))
+    write_json(options.out, {"machine": machine()})
+    print(audit_tables.table([result for result in results if result]))
 
 
 def titles(trials: Sweep) -> list[str]:
@@ -118,10 +101,10 @@ def titles(trials: Sweep) -> list[str]:
 
 
 def measured(trials: Sweep, title: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """The measures of one trial, from the file that has them already where it is of the same code."""
+    """The measures of one trial, from its file where it was measured before; None where it is not finished."""
     path = trials.trial(title).path
-    file = options.out.parent / "audit" / f"{title}.json"
-    if file.is_file() and not options.toy:
+    file = options.out.with_suffix("") / f"{title}.json"
+    if file.is_file():
         return json.loads(file.read_text())
     if not path.is_dir() or not runs.open(path).finished:
         return None
@@ -129,8 +112,7 @@ def measured(trials: Sweep, title: str, options: argparse.Namespace) -> dict[str
     whole = title == f"{EXTRA.format(data=title.split('-')[0])}-s0"  # folds and planted errors cost six trainings more
     folds = audit.out_of_sample(run, 2 if options.toy else 5, jobs=options.jobs) if whole else None
     found = {"trial": title, **audit_measures.of(run, folds, options.peers, calibrated=whole)}
-    if not options.toy:
-        write_json(file, found)
+    write_json(file, found)
     return found
 
 

@@ -1,7 +1,8 @@
 """What the trials of bench/audit.py say together: every score, the choice of a default, and what costs more.
 
-Trials of one data set are alike, so intervals are over data sets: the mean of its trials is one number of each set, and
-differences are taken within a set (Student's t).
+Trials of one data set are alike, so means and intervals are over data sets: the mean of its trials is one number of
+each set, and differences are taken within a set (Student's t). With two classes there is one other class to flip to,
+and the rows are drawn by the same seed: the kinds of flips are then one and the same trial, which counts once.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from common import markdown
+from common import interval, markdown
 
-from leadline.evaluate import mean_interval
 from leadline.scores import SCORES
 from leadline.suspects import QUALITY
 
 Results = Sequence[Mapping[str, Any]]
 Values = dict[str, dict[str, float]]  # score -> {trial: value}
+KINDS = ("uniform", "class-pair", "by-confusion")
 DEFAULT = "aum"  # what the others are measured against
 EXTRA = "uniform-10-s0"  # the trials that also have folds, snapshots and planted errors
 SEVERAL = ("aum", "confidence", "action_mean", "loss_last", "el2n", "correctness", "forgetting", "self_confidence")
@@ -28,21 +29,39 @@ def table(results: Results) -> str:
     """All tables, one after the other."""
     if not results:
         return "no trial is finished"
-    online = [result for result in results if not ({"snapshot", "long"} & set(result["trial"].split("-")))]
+    results = sorted(results, key=lambda result: result["trial"])
+    every = [result for result in results if not ({"snapshot", "long"} & set(result["trial"].split("-")))]
+    online = distinct(every)
     parts = [
-        ("Every score, all trials", every_score(online)),
+        (f"Every score, {len(online)} trials", every_score(online)),
+        ("Average precision by kind of flip, 10 and 20 %", by_kind(online)),
         (
             "The default chosen on the other data sets, judged on this one; 3 and 10 epochs count half each",
             choice(results),
         ),
-        ("One epoch against all, all trials", early(online)),
+        (f"One epoch against all, {len(online)} trials", early(online)),
         (f"Online against a snapshot after every epoch, {EXTRA}", beside(results, "snapshot", "snapshot")),
         (f"Three epochs against ten, {EXTRA}", beside(results, "long", "online, 10 epochs")),
         (f"Probabilities of the run, prequential, and of 5 folds, {EXTRA}", sources(online)),
-        ("cleanlab's filters, means over the trials that have the probabilities", filters(online)),
+        ("cleanlab's filters, means over the data sets whose trials have the probabilities", filters(online)),
         ("Seconds of computing, median of a trial (training apart)", seconds(online)),
     ]
     return "\n\n".join(f"**{title}**\n\n{body}" for title, body in parts if body)
+
+
+def distinct(results: Results) -> list[Mapping[str, Any]]:
+    """Without the trials that are the uniform one of the same set, share and seed over again."""
+    by = {result["trial"]: result["measures"][DEFAULT] for result in results}
+    return [
+        result for result in results
+        if "-uniform-" in result["trial"] or by[result["trial"]] != by.get(uniform_of(result["trial"]))
+    ]  # fmt: skip
+
+
+def uniform_of(trial: str) -> str:
+    for kind in KINDS:
+        trial = trial.replace(f"-{kind}-", "-uniform-")
+    return trial
 
 
 def values(results: Results, what: str = "ap") -> Values:
@@ -61,34 +80,52 @@ def of_set(values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(np.mean(each)) for name, each in sorted(by.items())}
 
 
+def mean_of_sets(values: Mapping[str, float]) -> float:
+    return float(np.mean(list(of_set(values).values())))
+
+
 def against(mine: Mapping[str, float], other: Mapping[str, float]) -> str:
     """The mean difference, within data sets, with its interval over them."""
     here = of_set({trial: value - other[trial] for trial, value in mine.items() if trial in other})
     return interval(list(here.values()), "+.3f")
 
 
-def interval(each: Sequence[float], form: str = ".3f") -> str:
-    mean, low, high = mean_interval(each)
-    return f"{mean:{form}}" + (f" [{low:{form}}, {high:{form}}]" if low == low else "")
-
-
 def complete(by_score: Values) -> list[str]:
     """The scores that every trial has, the best first."""
     most = max(len(values) for values in by_score.values())
     names = [name for name, values in by_score.items() if len(values) == most]
-    return sorted(names, key=lambda name: -np.mean(list(by_score[name].values())))
+    return sorted(names, key=lambda name: -mean_of_sets(by_score[name]))
 
 
 def every_score(results: Results) -> str:
     ap, auroc, at_k = (values(results, what) for what in ("ap", "auroc", "precision_at_k"))
     rows = []
     for name in [name for name in complete(ap) if not name.endswith("@1")]:
-        means = [f"{np.mean(list(part[name].values())):.3f}" for part in (ap, at_k, auroc)]
+        means = [f"{mean_of_sets(part[name]):.3f}" for part in (ap, at_k, auroc)]
         each = " ".join(f"{value:.2f}" for value in of_set(ap[name]).values())
         rows.append([name, means[0], against(ap[name], ap[DEFAULT]), *means[1:], each])
     sets = " ".join(of_set(ap[DEFAULT]))
     return markdown(["score", "average precision (AP)", f"AP minus {DEFAULT} [95 %]", "precision at k", "AUROC",
                      f"AP: {sets}"], rows)  # fmt: skip
+
+
+def by_kind(results: Results) -> str:
+    """Each kind where there are more than two classes, mean and range of the trials; two classes know one kind only."""
+    ap = values(results)
+    several = {trial.split("-")[0] for trial in ap[DEFAULT] if "-uniform-" not in trial}
+    rows = []
+    for name in candidates(ap):
+        of = {kind: [v for t, v in ap[name].items() if t.split("-")[0] in several and f"-{kind}-" in t]
+              for kind in KINDS}  # fmt: skip
+        two = of_set({t: v for t, v in ap[name].items() if t.split("-")[0] not in several})
+        rows.append([name, interval(list(two.values())) if two else "", *map(spread, of.values())])
+    where = ", ".join(sorted(several))
+    header = ["score", "two classes, all kinds alike [95 % over sets]", *(f"{where}, {kind} (range)" for kind in KINDS)]
+    return markdown(header, rows) if several else ""
+
+
+def spread(each: Sequence[float]) -> str:
+    return f"{np.mean(each):.3f} ({min(each):.3f} to {max(each):.3f})"
 
 
 def candidates(by_score: Values) -> list[str]:
@@ -132,8 +169,7 @@ def choice(results: Results) -> str:
 def early(results: Results) -> str:
     by_score = values(results)
     rows = [
-        [name, f"{np.mean(list(by_score[name].values())):.3f}", f"{np.mean(list(first.values())):.3f}",
-         against(first, by_score[name])]
+        [name, f"{mean_of_sets(by_score[name]):.3f}", f"{mean_of_sets(first):.3f}", against(first, by_score[name])]
         for name in SEVERAL if (first := by_score.get(f"{name} @1"))
     ]  # fmt: skip
     return markdown(["score", "AP, all epochs", "AP, first epoch", "difference [95 %]"], rows)
@@ -166,13 +202,16 @@ def sources(results: Results) -> str:
 
 
 def filters(results: Results) -> str:
-    by: dict[str, list[Mapping[str, float]]] = defaultdict(list)
+    by: dict[str, dict[str, Mapping[str, float]]] = defaultdict(dict)
     for result in results:
         for name, found in result["filters"].items():
-            by[name].append(found)
-    columns = ("flagged", "precision", "recall", "f1")
-    rows = [[name, str(len(each)), *(f"{np.mean([one[c] for one in each]):{'.0f' if c == 'flagged' else '.3f'}}"
-                                     for c in columns)] for name, each in by.items()]  # fmt: skip
+            by[name][result["trial"]] = found
+    columns = {"flagged": ".0f", "precision": ".3f", "recall": ".3f", "f1": ".3f"}
+    rows = [
+        [name, str(len(each)), *(f"{mean_of_sets({t: one[c] for t, one in each.items()}):{form}}"
+                                 for c, form in columns.items())]
+        for name, each in by.items()
+    ]  # fmt: skip
     rows.sort(key=lambda row: -float(row[-1]))
     return markdown(["filter (probabilities)", "trials", *columns], rows)
 

@@ -11,23 +11,31 @@ Writes bench/results/cleaning.json.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from common import data_directory, machine, markdown, write_json
+from common import (
+    MINILM,
+    TESTED,
+    TINY,
+    arguments,
+    chosen,
+    interval,
+    machine,
+    markdown,
+    seeds,
+    tested,
+    trained,
+    workplace,
+    write_json,
+)
 
-from leadline import runs, suspects, sweep
+from leadline import runs, suspects
 from leadline.demo import write_demo
-from leadline.evaluate import mean_interval, over_seeds
+from leadline.evaluate import over_seeds
 
-SETS = {  # train, test, text, label
-    "trec": ("trec/train.csv", "trec/test.csv", "text", "coarse"),
-    "disaster": ("disaster/train.csv", "disaster/test.csv", "text", "label"),
-    "sst2": ("sst2/train.csv.gz", "sst2/dev.csv", "sentence", "label"),
-}
 NOISE = 0.2
 
 
@@ -49,45 +57,28 @@ def reviewed(run: runs.Run, share: float, seed: int, at_random: bool) -> tuple[p
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--shares", default="0.1,0.2,0.3")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "cleaning.json")
-    options = parser.parse_args()
+    options = arguments("cleaning", __doc__, only="", seeds=3, n=2000, shares="0.1,0.2,0.3").parse_args()
     shares = [0.2] if options.toy else [float(x) for x in options.shares.split(",")]
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
-        names = ["toy"] if options.toy else [n for n in options.only.split(",") if n] or list(SETS)
-        results = [measured(name, shares, place, options) for name in names]
+    with workplace(options) as place:
+        results = [measured(name, shares, place, options) for name in chosen(options, TESTED)]
     write_json(options.out, {"machine": machine(), "noise": NOISE, "results": results})
     print(table(results))
 
 
 def recipe(name: str, place: Path, options: argparse.Namespace) -> dict[str, Any]:
-    if options.toy:
-        truth = write_demo(place / "toy.csv", n=80, n_test=40)
-        data = {"train": str(truth.train), "test": str(truth.test), "id": "id", "validation": None}
-        return {"data": data, "model": "tiny", "training": {"epochs": 2, "max_length": 32, "batch_size": 16},
-                "evaluate": {"splits": ["test"]}}  # fmt: skip
-    train, test, text, label = SETS[name]
-    root = data_directory()
-    data = {"train": str(root / train), "test": str(root / test), "text": text, "label": label, "id": "idx"}
-    return {"data": {**data, "validation": None, "sample": {"n": options.n}}, "model": "minilm",
-            "training": {"epochs": 3, "max_length": 64}, "evaluate": {"splits": ["test"]}}  # fmt: skip
+    if not options.toy:
+        return {"data": tested(name, options.n), **MINILM, "evaluate": {"splits": ["test"]}}
+    truth = write_demo(place / "toy.csv", n=80, n_test=40)
+    data = {"train": str(truth.train), "test": str(truth.test), "id": "id", "validation": None}
+    return {"data": data, **TINY, "evaluate": {"splits": ["test"]}}
 
 
 def measured(name: str, shares: list[float], place: Path, options: argparse.Namespace) -> dict[str, Any]:
     whole = recipe(name, place, options)
-    seeds = list(range(1 if options.toy else options.seeds))
     noisy = {"data.seed": "{seed}", "data.corrupt": {"kind": "uniform", "rate": NOISE}}
     trials = [{"name": "noisy", "set": noisy}, {"name": "clean", "set": {"data.seed": "{seed}"}}]
-    first = sweep.load({"name": f"cleaning-{name}", "recipe": whole, "seeds": seeds, "trials": trials}, place)
-    done(first, options.jobs)
+    document = {"name": f"cleaning-{name}", "recipe": whole, "seeds": seeds(options), "trials": trials}
+    first = trained(document, place, options.jobs)
     again, found = [], {}
     for share in shares:
         for way in ("suspects", "random"):
@@ -95,7 +86,7 @@ def measured(name: str, shares: list[float], place: Path, options: argparse.Name
             again.append(
                 {"name": arm, "set": {"data.train": str(first.path / "reviewed" / f"{arm}-s{{seed}}.parquet")}}
             )
-            for seed in seeds:
+            for seed in seeds(options):
                 run = runs.open(first.trial(f"noisy-s{seed}").path)
                 rows, count, right = reviewed(run, share, seed, way == "random")
                 path = first.path / "reviewed" / f"{arm}-s{seed}.parquet"
@@ -108,10 +99,11 @@ def measured(name: str, shares: list[float], place: Path, options: argparse.Name
         "data": test_as_copied(whole["data"], first.path),
         **{k: whole[k] for k in ("model", "training")},
     }
-    second = sweep.load({"name": f"cleaning-{name}-again", "recipe": copied, "seeds": seeds, "trials": again}, place)
-    done(second, options.jobs)
+    document = {**document, "name": f"cleaning-{name}-again", "recipe": copied, "trials": again}
+    second = trained(document, place, options.jobs)
     scored = {t.title: runs.open(t.path).results["test"]["macro_f1"] for s in (first, second) for t in s.trials}
-    return {"data": name, "seeds": seeds, "arms": [*first.names, *second.names], "macro_f1": scored, "reviews": found}
+    arms = [*first.names, *second.names]
+    return {"data": name, "seeds": seeds(options), "arms": arms, "macro_f1": scored, "reviews": found}
 
 
 def test_as_copied(data: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -123,15 +115,6 @@ def test_as_copied(data: dict[str, Any], place: Path) -> dict[str, Any]:
     return {"train": "", "test": str(path), "id": "id", "validation": None}
 
 
-def done(trials: sweep.Sweep, jobs: int) -> None:
-    states = sweep.run(
-        trials, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True)
-    )
-    bad = [title for title, state in states.items() if state not in ("finished", "there")]
-    if bad:
-        raise SystemExit(f"{trials.path}: not finished: {', '.join(bad)}")
-
-
 def table(results: list[dict[str, Any]]) -> str:
     rows = []
     for entry in results:
@@ -140,11 +123,9 @@ def table(results: list[dict[str, Any]]) -> str:
         for arm, values in by_arm.items():
             reviews = [entry["reviews"][f"{arm}-s{s}"] for s in entry["seeds"] if f"{arm}-s{s}" in entry["reviews"]]
             found = f"{np.mean([r['wrong'] for r in reviews]):.0f} of {reviews[0]['reviewed']}" if reviews else ""
-            mean, low, high = mean_interval(list(values.values()))
             d = against.get(arm)
             gain = f"{d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}], p {d.p:.2f}" if d and d.low == d.low else ""
-            spread = f" [{low:.3f}, {high:.3f}]" if low == low else ""
-            rows.append([entry["data"], arm, found, f"{mean:.3f}{spread}", gain])
+            rows.append([entry["data"], arm, found, interval(list(values.values())), gain])
     return markdown(["data", "labels", "wrong among the reviewed", "macro F1", "minus noisy"], rows)
 
 

@@ -14,19 +14,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from common import data_directory, machine, markdown, write_json
+from common import (
+    MINILM,
+    TINY,
+    arguments,
+    chosen,
+    data_directory,
+    interval,
+    machine,
+    markdown,
+    seeds,
+    trained,
+    workplace,
+    write_json,
+)
 
-from leadline import runs, scores, sweep
+from leadline import runs, scores
 from leadline.comparison.humans import with_people
 from leadline.comparison.votes import Asked
 from leadline.demo import write_demo
-from leadline.evaluate import mean_interval
 
 NLI = ("entailment", "neutral", "contradiction")
 DAVIDSON = ["hate_speech", "offensive_language", "neither"]
@@ -94,7 +105,10 @@ def measured(name: str, place: Path, options: argparse.Namespace) -> list[dict[s
     for asked in people.values():
         if not asked.path.is_file():
             runs.write_parquet(asked.path, rows)
-    trials = trained(name, {**keys, "train": str(train), "id": "id", "validation": None}, place, options)
+    data = {**keys, "train": str(train), "id": "id", "validation": None}
+    recipe = {"data": data, **(TINY if options.toy else MINILM), "evaluate": {"splits": []}}
+    document = {"name": f"humans-{name}", "recipe": recipe, "seeds": seeds(options), "trials": [{"name": "given"}]}
+    trials = trained(document, place, options.jobs)
     found = []
     for who, asked in people.items():
         each = []
@@ -106,32 +120,10 @@ def measured(name: str, place: Path, options: argparse.Namespace) -> list[dict[s
     return found
 
 
-def trained(name: str, data: dict[str, Any], place: Path, options: argparse.Namespace) -> sweep.Sweep:
-    tiny = {"model": "tiny", "training": {"epochs": 2, "max_length": 32, "batch_size": 16}}
-    whole = {"model": "minilm", "training": {"epochs": 3, "max_length": 64}}
-    recipe = {"data": data, **(tiny if options.toy else whole), "evaluate": {"splits": []}}
-    seeds = list(range(1 if options.toy else options.seeds))
-    document = {"name": f"humans-{name}", "recipe": recipe, "seeds": seeds, "trials": [{"name": "given"}]}
-    trials = sweep.load(document, place)
-    states = sweep.run(trials, jobs=options.jobs)
-    if any(state not in ("finished", "there") for state in states.values()):
-        raise SystemExit(f"{trials.path}: {states}")
-    return trials
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "humans.json")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
-        names = ["toy"] if options.toy else [n for n in options.only.split(",") if n] or list(SETS)
-        results = [entry for name in names for entry in measured(name, place, options)]
+    options = arguments("humans", __doc__, only="", seeds=3).parse_args()
+    with workplace(options) as place:
+        results = [entry for name in chosen(options, SETS) for entry in measured(name, place, options)]
     write_json(options.out, {"machine": machine(), "results": results})
     print(table(results))
 
@@ -153,15 +145,10 @@ def table(results: list[dict[str, Any]], most: int = 6) -> str:
             for score in [*[s for s in ranked if s not in free][:most], *free[:2]]:
                 rho, shared = ([r[what] for r in by_score[score]] for what in ("spearman", "overlap"))
                 rows.append([entry["people"], str(entry["n"]), measure, score, "yes" if score in free else "",
-                             interval(rho), f"{limit:.2f}", interval(shared)])  # fmt: skip
+                             interval(rho, ".2f"), f"{limit:.2f}", interval(shared, ".2f")])  # fmt: skip
     head = ["people", "n", "disagreement", "score", "label-free", "Spearman [95 % over seeds]", "at most",
             "hardest tenth in common"]  # fmt: skip
     return markdown(head, rows)
-
-
-def interval(values: list[float]) -> str:
-    mean, low, high = mean_interval(values)
-    return f"{mean:.2f}" + (f" [{low:.2f}, {high:.2f}]" if low == low else "")
 
 
 if __name__ == "__main__":

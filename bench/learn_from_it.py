@@ -10,20 +10,14 @@ finished is not trained again (`leadline sweep status build/bench/learn-trec`). 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import data_directory, machine, markdown, write_json
+from common import MINILM, TESTED, TINY, arguments, chosen, machine, markdown, tested, trained, workplace, write_json
 
 from leadline import sweep
 from leadline.demo import write_demo
 
-SETS = {  # train, test, text, label
-    "trec": ("trec/train.csv", "trec/test.csv", "text", "coarse"),
-    "disaster": ("disaster/train.csv", "disaster/test.csv", "text", "label"),
-    "sst2": ("sst2/train.csv.gz", "sst2/dev.csv", "sentence", "label"),
-}
 BY = {"score": "action_mean"}
 ARMS: dict[str, dict[str, Any]] = {  # beside plain
     "easy-first": {"curriculum": BY},
@@ -45,68 +39,44 @@ def definition(name: str, data: dict[str, Any], model: dict[str, Any], noise: fl
     recipe = {"data": {**data, **flips}, **model}
     recipe["training"] = {**recipe["training"], "steps": "same-as-full"}
     title = f"learn-{name}" + (f"-noise{noise:g}" if noise else "")
-    arms = [
+    others = [
         {"name": arm, "set": {**change, "base.run": f"{title}-earlier/earlier-s{EARLIER}"}}
         for arm, change in ARMS.items()
     ]
-    return {"name": title, "recipe": recipe, "seeds": list(range(seeds)), "trials": [{"name": "plain"}, *arms]}
+    return {"name": title, "recipe": recipe, "seeds": list(range(seeds)), "trials": [{"name": "plain"}, *others]}
 
 
-def trained(document: dict[str, Any], place: Path, jobs: int) -> sweep.Sweep:
+def arms(document: dict[str, Any], place: Path, jobs: int) -> sweep.Sweep:
     """First the run that orders and selects, then the arms."""
     earlier = {**document, "name": f"{document['name']}-earlier", "seeds": [EARLIER], "trials": [{"name": "earlier"}]}
-    sweep.run(sweep.load(earlier, place), jobs=1)
+    trained(earlier, place, jobs=1)
     for arm in document["trials"][1:]:
         arm["set"]["base.run"] = str(place / arm["set"]["base.run"])
-    found = sweep.load(document, place)
-    states = sweep.run(
-        found, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True)
-    )
-    bad = [title for title, state in states.items() if state not in ("finished", "there")]
-    if bad:
-        raise SystemExit(f"{found.path}: not finished: {', '.join(bad)}")
-    return found
+    return trained(document, place, jobs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--noise", default="0,0.2")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "learn_from_it.json")
-    options = parser.parse_args()
+    options = arguments("learn_from_it", __doc__, only="", noise="0,0.2", seeds=3, n=2000).parse_args()
     results = []
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
-        for name, data, model in materials(options, place):
+    with workplace(options) as place:
+        for name in chosen(options, TESTED):
+            data, model = material(name, place, options)
             for noise in [0.2] if options.toy else [float(x) for x in options.noise.split(",")]:
                 document = definition(name, data, model, noise, options.seeds)
                 if options.toy:
                     document["trials"] = [document["trials"][i] for i in (0, 1, 3)]
-                results.append(compared(name, noise, trained(document, place, options.jobs)))
+                results.append(compared(name, noise, arms(document, place, options.jobs)))
     write_json(options.out, {"machine": machine(), "results": results})
     print(table(results))
 
 
-def materials(options: argparse.Namespace, place: Path) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """(name, data, model and training) of each data set."""
-    if options.toy:
-        truth = write_demo(place / "toy.csv", n=60, n_test=40)
-        data = {"train": str(truth.train), "test": str(truth.test), "id": "id", "validation": None}
-        training = {"epochs": 1, "max_length": 32, "batch_size": 16}
-        return [("toy", data, {"model": "tiny", "training": training, "evaluate": {"splits": ["test"]}})]
-    root, found = data_directory(), []
-    for name in [name for name in options.only.split(",") if name] or list(SETS):
-        train, test, text, label = SETS[name]
-        data = {"train": str(root / train), "test": str(root / test), "text": text, "label": label, "id": "idx"}
-        data |= {"validation": None, "sample": {"n": options.n}}
-        found.append((name, data, {"model": "minilm", "training": {"epochs": 3, "max_length": 64},
-                                   "evaluate": {"splits": ["test"]}}))  # fmt: skip
-    return found
+def material(name: str, place: Path, options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(data, model and training)"""
+    if not options.toy:
+        return tested(name, options.n), {**MINILM, "evaluate": {"splits": ["test"]}}
+    truth = write_demo(place / "toy.csv", n=60, n_test=40)
+    data = {"train": str(truth.train), "test": str(truth.test), "id": "id", "validation": None}
+    return data, {**TINY, "training": {**TINY["training"], "epochs": 1}, "evaluate": {"splits": ["test"]}}
 
 
 def compared(name: str, noise: float, trials: sweep.Sweep) -> dict[str, Any]:

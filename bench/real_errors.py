@@ -1,6 +1,6 @@
 """Errors that nobody planted: do the rankings find the labels that people reject?
 
-    python bench/real_errors.py [--seeds 2] [--runs build/bench] [--toy]
+    python bench/real_errors.py [--seeds 2] [--jobs 1] [--runs build/bench] [--toy]
 
 - IMDB test reviews (Northcutt, Athalye and Mueller 2021): out-of-sample probabilities of all 25,000 as published; five
   people judged the 1,310 that confident learning had flagged. Does cleanlab's filter on the published probabilities
@@ -16,18 +16,28 @@ Writes bench/results/real_errors.json.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 from audit_measures import measure
-from common import data_directory, machine, markdown, write_json
+from common import (
+    MINILM,
+    TINY,
+    arguments,
+    data_directory,
+    interval,
+    machine,
+    markdown,
+    seeds,
+    trained,
+    workplace,
+    write_json,
+)
 
-from leadline import runs, scores, suspects, sweep
+from leadline import runs, scores, suspects
 from leadline.demo import write_demo
-from leadline.evaluate import mean_interval
 from leadline.runs import Run
 from leadline.suspects import confident, probabilities
 from leadline.suspects.planted import doubts
@@ -72,17 +82,11 @@ def by_runs(name: str, rows: pl.DataFrame, length: int, place: Path, options: ar
     path = place / f"{name}.parquet"
     if not path.is_file():
         runs.write_parquet(path, rows.select(pl.col("id").cast(pl.String), "text", pl.col("label").cast(pl.String)))
-    tiny = {"model": "tiny", "training": {"epochs": 2, "max_length": 32, "batch_size": 16}}
-    whole = {"model": "minilm", "training": {"epochs": 3, "max_length": length}}
+    longer = {**MINILM, "training": {**MINILM["training"], "max_length": length}}
     recipe = {"data": {"train": str(path), "id": "id", "validation": None}, "evaluate": {"splits": []},
-              **(tiny if options.toy else whole)}  # fmt: skip
-    seeds = list(range(1 if options.toy else options.seeds))
-    trials = sweep.load(
-        {"name": f"real-{name}", "recipe": recipe, "seeds": seeds, "trials": [{"name": "given"}]}, place
-    )
-    states = sweep.run(trials)
-    if any(state not in ("finished", "there") for state in states.values()):
-        raise SystemExit(f"{trials.path}: {states}")
+              **(TINY if options.toy else longer)}  # fmt: skip
+    document = {"name": f"real-{name}", "recipe": recipe, "seeds": seeds(options), "trials": [{"name": "given"}]}
+    trials = trained(document, place, options.jobs)
     known = rows["wrong"].is_not_null().to_numpy()
     wrong = rows["wrong"].fill_null(False).to_numpy()
     each = [ours(Run(trial.path), known, wrong) for trial in trials.trials]
@@ -106,14 +110,8 @@ def reviewed(run: Run, wrong: np.ndarray, seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "real_errors.json")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
+    options = arguments("real_errors", __doc__, seeds=2).parse_args()
+    with workplace(options) as place:
         found: dict[str, Any] = {"published": {}, "trained": {}}
         if options.toy:
             found["trained"]["toy"] = by_runs("toy", toy(place), 32, place, options)
@@ -163,11 +161,10 @@ def table(found: dict[str, Any]) -> str:
 
 def line(values: list[dict[str, float]]) -> list[str]:
     """Average precision and AUROC: of one ranking with a bootstrap over rows, of several runs with their spread."""
-    ap = [v["ap"] for v in values]
-    mean, low, high = mean_interval(ap)
+    ap = interval([v["ap"] for v in values])
     if len(values) == 1:
-        low, high = values[0]["ap_low"], values[0]["ap_high"]
-    return [f"{mean:.3f} [{low:.3f}, {high:.3f}]", f"{np.mean([v['auroc'] for v in values]):.3f}"]
+        ap += f" [{values[0]['ap_low']:.3f}, {values[0]['ap_high']:.3f}]"
+    return [ap, f"{np.mean([v['auroc'] for v in values]):.3f}"]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import re
 import statistics
@@ -20,9 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from common import markdown
-
-from leadline.evaluate import mean_interval
+from common import interval, markdown
 
 BENCH = Path(__file__).resolve().parent
 PAGE = BENCH.parent / "docs" / "benchmarks.md"
@@ -42,11 +39,6 @@ def five_sets(result: Mapping[str, Any]) -> str:
         rows.append([entry["data"], *sizes, f1, f"{accuracy:.3f}", f"{ece:.3f}", *costs])
     header = ["data", "n train", "n test", "seeds", "macro F1 [95 % t-interval over seeds]", "accuracy", "ECE"]
     return markdown([*header, "minutes a run", "examples/s"], rows) + f"\n\nPrecision: {result['precision']}."
-
-
-def interval(values: list[float]) -> str:
-    mean, low, high = mean_interval(values)
-    return f"{mean:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
 
 
 def precision(result: Mapping[str, Any]) -> str:
@@ -414,6 +406,8 @@ def block(name: str, results: Path) -> str:
     if not path.is_file():
         return NOT_YET
     result = json.loads(path.read_text(encoding="utf-8"))
+    if trials := sorted((results / name).glob("*.json")):  # a bench that keeps a file a trial
+        result["results"] = [json.loads(trial.read_text(encoding="utf-8")) for trial in trials]
     return "\n\n".join(filter(None, [RENDER.get(name, listed)(result), machine(result)])) + "\n"
 
 

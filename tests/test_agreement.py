@@ -368,6 +368,9 @@ def test_people_who_saw_another_text_are_refused(tmp_path):
     pl.read_csv(path).head(9).write_csv(path)
     with pytest.raises(InputError, match="9 training examples of a have answers of at least two people"):
         compare([run], ["aum"], people=Asked(path, counts=["n", "y"], id="number"))
+    pl.read_csv(path).with_columns(number="x" + pl.col("number").cast(pl.String)).write_csv(path)
+    with pytest.raises(InputError, match="no row has the id of a training example of a .*--humans-id"):
+        compare([run], ["aum"], people=Asked(path, counts=["n", "y"], id="number"))
 
 
 # --- the picture ---

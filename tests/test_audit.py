@@ -8,17 +8,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import leadline
 from conftest import write_tiny
 from leadline import audit, scores, suspects, sweep
+from leadline.audit import copy
 from leadline.audit.folds import folds
 from leadline.audit.forgetting import forgotten_at
 from leadline.audit.usable import bits
@@ -39,8 +41,10 @@ def test_folds_are_even_and_keep_groups_together(n, k, classes, seed, grouped):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, n)
     groups = rng.integers(0, n // 2, n) if grouped else None
+    assume(groups is None or len(np.unique(groups)) >= k)
     fold = folds(labels, k, groups, seed)
     assert fold.min() >= 0 and fold.max() < k
+    assert set(fold) == set(range(k)) or groups is not None
     if groups is not None:
         assert all(len(set(fold[groups == g])) == 1 for g in np.unique(groups))
     else:
@@ -49,6 +53,13 @@ def test_folds_are_even_and_keep_groups_together(n, k, classes, seed, grouped):
             assert counts.max() - counts.min() <= 1
         sizes = np.bincount(fold, minlength=k)
         assert sizes.max() - sizes.min() <= 1
+
+
+def test_more_folds_than_there_are_groups():
+    with pytest.raises(InputError, match="--folds 4: the 9 examples make 3 groups .*; at most 3 folds"):
+        folds(np.arange(9) % 2, 4, np.arange(9) // 3)
+    with pytest.raises(InputError, match="--folds 10: between 2 and the 9 examples"):
+        folds(np.arange(9) % 2, 10)
 
 
 def test_second_split_of_the_worked_example():
@@ -199,6 +210,12 @@ def test_the_command(run, leadline, tmp_path):
         (("--score", "vog"), "no score `vog`: .*leadline probe"),
         (("--score", "entropy", "--calibrate"), "does not say which labels are doubtful"),
         (("--calibrate", "--flips", "unifrom"), "Did you mean `uniform`"),
+        (("--planted", 0.1), "--planted and --flips say how --calibrate plants errors: add --calibrate"),
+        (("--flips", "uniform"), "add --calibrate"),
+        (("--calibrate", "--planted", 0.001), "--planted 0.001: 0 of 120 labels; plant at least 1, a share of 0.0083"),
+        (("--calibrate", "--score", "combined", "--planted", 0.03), "4 of 120 labels; plant at least 5"),
+        (("--calibrate", "--planted", 0), "--planted 0.0: a share of the labels, above 0"),
+        (("--calibrate", "--folds", 121), "--folds 121"),
     ]:
         status, _, err = leadline("audit", run.path, *options)
         assert status == 2 and re.search(says, err), err
@@ -263,8 +280,96 @@ def test_a_regression_is_audited_by_its_losses_and_errors(tmp_path, leadline):
         assert status == 2 and "a regression" in err
 
 
+def test_what_will_be_trained_is_told_before_it_begins(run, monkeypatch):
+    took, said = run.events("end")[-1]["seconds"], []
+    monkeypatch.setattr(sweep, "run", lambda *_, **__: pytest.fail("nothing was told") if not said else {"x": "failed"})
+    with pytest.raises(LeadlineError, match="did not finish"):
+        audit.out_of_sample(run, 30, tell=lambda event: said.append(event["says"]))
+    assert re.fullmatch(
+        r"30 trainings, one after the other about (.*) \(this run took .*\); kept in .*folds-30", said[0]
+    )
+    monkeypatch.setattr(Run, "events", lambda self, event: [{"seconds": 600.0}])
+    assert copy.foretold(run, 200, 199 / 200) == (
+        "200 trainings, one after the other about 33 hours (this run took 10 minutes)"
+    )
+    assert copy.foretold(run, 1, 0.1) == "1 training, about 60 s (this run took 10 minutes)"
+    assert copy.foretold(run, 2, None) == "2 trainings" and took > 0
+
+
+def test_what_cannot_be_flipped_is_refused_before_anything_is_trained(run, tmp_path, monkeypatch):
+    for name in ("examples.parquet", "signals", "recipe.yaml"):
+        (tmp_path / name).symlink_to(run.path / name)
+    bare = opened(tmp_path)
+    with pytest.raises(InputError, match="no validation data to have confused; choose uniform"):
+        audit.planted(bare, 0.1, "by-confusion")
+    monkeypatch.setattr(sys.modules["leadline.audit.planted"], "natural", lambda name: [-ord(c) for c in name])
+    with pytest.raises(InputError, match="have an order of their own .dry, wet., which a copy of its labels loses"):
+        audit.planted(run, 0.1, "by-confusion")
+    monkeypatch.setattr(Examples, "soft", property(lambda self: True))
+    for work in (audit.planted, audit.threshold_samples):
+        with pytest.raises(InputError, match="its labels are shares of classes"):
+            work(bare)
+
+
+def test_the_second_phase_goes_on_at_the_rate_of_the_first(run, monkeypatch):
+    """The default rate hangs on the model's name, and the second phase names a directory."""
+    asked, forgetting = [], sys.modules["leadline.audit.forgetting"]
+    plain = run.recipe.model_copy(update={"training": run.recipe.training.model_copy(update={"learning_rate": None})})
+    monkeypatch.setattr(run, "recipe", plain)
+
+    def noted(run, name, recipe, trials, *_):
+        asked.append([trial["set"].get("training.learning_rate") for trial in trials])
+        if len(asked) == 2:
+            raise InterruptedError
+        return SimpleNamespace(trials=[SimpleNamespace(path=run.path), SimpleNamespace(path=run.path)])
+
+    monkeypatch.setattr(forgetting, "swept", noted)
+    with pytest.raises(InterruptedError):
+        audit.second_split_forgetting(run)
+    assert asked == [[None, None], [5e-4, 5e-4]]
+
+
+def test_folds_of_label_distributions_and_of_a_class_that_a_copy_lacks(run):
+    other = SimpleNamespace(classes=("wet",))
+    assert copy.classes_of(run, other) == [run.classes.index("wet")]
+    shares = SimpleNamespace(classes=("red", "blue", "green"), train=SimpleNamespace(soft=True))
+    assert copy.classes_of(shares, SimpleNamespace(classes=("0", "1", "2"))) == [0, 1, 2]
+
+
+def test_rows_without_a_score_are_not_called_flagged(tmp_path, leadline):
+    rows = pl.read_csv(write_tiny(tmp_path / "plain.csv", 40))
+    recorder = Recorder(rows["id"], rows["label"], ["dry", "wet"], tmp_path / "gaps", texts=rows["text"])
+    seen = np.arange(30)  # ten rows were never met
+    logits = torch.from_numpy(np.random.default_rng(0).normal(size=(30, 2)))
+    recorder.log(seen, Outcome.from_logits(logits, torch.from_numpy(recorder.targets[seen])))
+    recorder.end_epoch()
+    for options, says in [
+        ((), "30 of them with a score"),
+        (("--probabilities", "run"), "30 of them with probabilities"),
+        (("--probabilities", "run", "--filter", "both"), "of them flagged"),
+    ]:
+        status, out, _ = leadline("audit", tmp_path / "gaps", "--neighbours", 0, *options)
+        assert status == 0 and says in " ".join(out.split()), out
+
+
+def test_the_neighbours_of_a_number_are_averaged(tmp_path):
+    texts = [f"{word} {i}" for i, word in enumerate(["red apple"] * 4 + ["green pear"] * 4)]
+    table = pl.DataFrame({"_id": [str(i) for i in range(8)], "_split": ["train"] * 8, "text": texts,
+                          "_label": [1.0, 1.0, 1.0, 9.0, 5.0, 5.0, 5.0, 5.0]})  # fmt: skip
+    examples = with_hashes(Examples(table, "regression", inputs=("text",)))
+    examples.write(tmp_path / "examples.parquet")
+    recorder = Recorder.of(examples, tmp_path / "signals", {"mode": "online"})
+    nan = torch.full((8,), torch.nan)
+    loss = torch.tensor([0.1, 0.1, 0.1, 4.0, 0.2, 0.2, 0.2, 0.2])
+    recorder.log(np.arange(8), Outcome(loss, nan, nan, nan, torch.full((8,), -1, dtype=torch.int8)))
+    recorder.end_epoch()
+    seen = audit.beside(audit.audit(opened(tmp_path)), 1, 3).suspects.row(0, named=True)
+    assert (seen["id"], seen["neighbours"], seen["neighbours_suggested"]) == ("3", "mean 1 of 3", None)
+
+
 def test_a_class_that_one_fold_would_hold_is_refused(run, monkeypatch):
-    monkeypatch.setattr(sys.modules["leadline.audit.folds"], "together", lambda made: made.signals.gold)
+    apart = np.where(run.signals.gold == run.classes.index("dry"), 0, 1 + np.arange(N))
+    monkeypatch.setattr(sys.modules["leadline.audit.folds"], "together", lambda made: apart)
     with pytest.raises(InputError, match="rows of class `dry` are of one group.*prequential"):
         audit.out_of_sample(run, 3)
 

@@ -58,8 +58,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
     elif script == "accumulation.py":
         assert max(result["worst"].values()) < 1e-5 and all(r["every_example_once"] for r in result["results"])
     elif script == "audit.py":
-        found = {r["trial"]: r for r in result["results"]}
-        assert set(found) == {"toy-uniform-10-s0", "toy-uniform-10-snapshot-s0"}
+        found = {file.stem: json.loads(file.read_text()) for file in (tmp_path / "result").glob("*.json")}
+        assert set(found) == {"toy-uniform-10-s0", "toy-uniform-10-snapshot-s0"} and "results" not in result
+        assert "Every score, 1 trials" in answer.stdout and "by kind of flip" not in answer.stdout
         whole = found["toy-uniform-10-s0"]
         assert {"aum", "confidence @1", "self_confidence (prequential)", "self_confidence (folds)", "combined"} <= set(
             whole["measures"]

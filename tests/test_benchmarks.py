@@ -70,6 +70,25 @@ def test_results_become_tables_and_a_stale_page_is_found(page: tuple[Path, Path]
     assert measured == 1
 
 
+def test_a_bench_that_keeps_a_file_a_trial_is_read_from_its_folder(page: tuple[Path, Path]) -> None:
+    path, results = page
+    (results / "audit").mkdir()
+    (results / "audit.json").write_text("{}", encoding="utf-8")
+    filters = {"both (run)": {"flagged": 4, "precision": 0.5, "recall": 0.25, "f1": 1 / 3}}
+    kinds = {"uniform": 0.9, "class-pair": 0.9, "by-confusion": 0.9}
+    for data, aps in {"two": kinds, "six": kinds | {"class-pair": 0.7, "by-confusion": 0.6}}.items():
+        for kind, ap in aps.items():
+            measures = {"aum": {"ap": ap, "auroc": 0.8, "precision_at_k": 0.7}}
+            trial = {"trial": f"{data}-{kind}-10-s0", "measures": measures, "filters": filters, "seconds": {"aum": 1.0}}
+            (results / "audit" / f"{trial['trial']}.json").write_text(json.dumps(trial), encoding="utf-8")
+    assert render("--page", path, "--results", results).returncode == 0
+    text = path.read_text(encoding="utf-8")
+    assert "**Every score, 4 trials**" in text  # with two classes the three kinds are one trial
+    assert "| aum | 0.900 | 0.900 (0.900 to 0.900) | 0.700 (0.700 to 0.700) | 0.600 (0.600 to 0.600) |" in text
+    means = "0.817 | +0.000 [+0.000, +0.000] | 0.700 | 0.800 | 0.73 0.90"  # of the two sets: (2.2 / 3 + 0.9) / 2
+    assert f"| aum | {means} |" in text and "| both (run) | 4 | 4 | 0.500 | 0.250 | 0.333 |" in text
+
+
 def test_a_result_without_a_section_is_refused_and_an_unknown_one_is_listed(page: tuple[Path, Path]) -> None:
     path, results = page
     (results / "novel.json").write_text(json.dumps({"a": {"b": 0.25, "c": [1, 2]}, "d": "word"}), encoding="utf-8")

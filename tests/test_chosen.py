@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -123,6 +125,32 @@ def test_a_base_of_other_data_is_refused(base, tmp_path):
         choose(part, relabelled, base)
     ignoring = asked(select={"keep": ["easy"]}, base={"run": "b", "labels": "ignore"})
     assert choose(ignoring, relabelled, base).rows.tolist() == choose(part, base.train, base).rows.tolist()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"curriculum": {"order": "random", "buckets": 4}}, "`buckets` is of `pacing: baby-steps`, not of `linear`"),
+        ({"curriculum": {"order": "random", "root": 3}}, "`root` is of `pacing: root`, not of `linear`; leave it out"),
+        ({"curriculum": {"order": "random", "pacing": "root", "factor": 2}}, "`factor` is of `pacing: step`"),
+        ({"curriculum": {"order": "random", "pacing": "baby-steps", "start": 0.5}},
+         "`start` is of `pacing: linear | root | step`, not of `baby-steps`"),
+        ({"loss": {"example_weights": {"score": "aum", "drop": 0.3}}}, "`drop` is of `rule: drop`, not of `rank`"),
+        ({"base": {"run": "b", "regions": {"rule": "data-iq", "proportion": 0.5}}}, "`proportion` is of `rule"),
+        ({"training": {"step_factor": 0.1}}, "`step_factor` is of `schedule: step`, not of `linear`"),
+        ({"data": {"train": "d.csv", "corrupt": {"rate": 0.1, "part": 1}}}, "`part` is of `kind: threshold`"),
+    ],
+)  # fmt: skip
+def test_a_key_that_another_choice_reads_is_refused(more, words):
+    document = {"data": {"train": "d.csv"}, "base": {"run": "b"}} | more
+    with pytest.raises(InputError, match=re.escape(words)):
+        recipe.load(document)
+
+
+def test_a_whole_recipe_with_the_keys_of_all_choices_at_their_defaults_is_read_again():
+    for pacing in ("linear", "root", "step", "baby-steps"):
+        whole = recipe.load({"data": {"train": "d.csv"}, "curriculum": {"order": "random", "pacing": pacing}})
+        assert recipe.load(whole.to_dict()) == whole and "buckets" in whole.to_dict()["curriculum"]
 
 
 def test_names_of_scores_are_checked_first():

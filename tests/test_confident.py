@@ -148,6 +148,16 @@ def test_impossible_arrays(q: np.ndarray, y: np.ndarray, options: dict[str, str]
         confident.issues(q, y, **options)
 
 
+def test_probabilities_that_others_rounded_are_taken():
+    """Published in float32 they add up to 1.00002 here and there; what is found is the same."""
+    rounded = (Q * (1 + 2e-5 * (np.arange(len(Q)) % 2))[:, None]).astype(np.float32)
+    rounded[1] = np.where(np.arange(Q.shape[1]) == Q[1].argmax(), 1.0000012, 2e-5)
+    assert rounded.sum(axis=1).max() > 1 + 1e-5 and rounded.max() > 1
+    exact = Q.copy()
+    exact[1] = np.arange(Q.shape[1]) == Q[1].argmax()
+    assert np.array_equal(confident.issues(rounded, Y).flagged, confident.issues(exact, Y).flagged)
+
+
 def test_an_unknown_quality_names_the_known():
     with pytest.raises(InputError, match="no label quality `margin`"):
         confident.label_quality(Q, Y, "margin")

@@ -382,6 +382,12 @@ def test_a_kept_draw_gives_the_same_estimate(tmp_path: Path) -> None:
     )
     assert drawn(kept, together).estimate == found.estimate and drawn(kept, together).stopping is None
     assert drawn(kept, together, places[::-1], 400).stopping is None  # a queue in another order
+    last = int(np.flatnonzero(made.stratum == 0)[-1])  # nothing of its stratum follows: left out, it is not passed over
+    passed = "; of the draw 2 passed over (skipped, tied) are taken to be like the others"
+    for gone, says in [({0, 7}, passed), ({last}, "")]:
+        part = [row for place, row in enumerate(rows) if place not in gone]
+        left = drawn(kept, reviewers.verdicts(table(part)), places, 400).estimate
+        assert left is not None and left.assumption == estimate.ASSUMPTION + says
     few = drawn(kept, reviewers.verdicts(table(rows[:49])), places, 400)
     assert (few.decided, few.estimate, few.stopping) == (49, None, None) and "at least 50" in few.note
 
@@ -481,6 +487,17 @@ def test_clean_from_a_shuffled_copy_keeps_its_order_and_what_was_not_sampled(lea
     shuffled.with_columns(pl.Series("text", texts)).write_csv(tmp_path / "edited.csv")
     status, _, err = leadline("clean", run.path, "-o", tmp_path / "e.csv", "--data", tmp_path / "edited.csv")
     assert status == 2 and "1 of the run's 30 examples have other inputs" in err and not (tmp_path / "e.csv").exists()
+
+
+def test_select_and_audit_never_write_over_a_source(leadline, files, tmp_path: Path) -> None:
+    run = recipe_run(tmp_path / "run", **files, id="id")
+    before = Path(files["train"]).read_bytes()
+    (tmp_path / "elsewhere.csv").write_bytes(before)  # the same bytes under another name are the source too
+    for name in (files["train"], tmp_path / "elsewhere.csv"):
+        for asked in (("select", run.path, "--random", 0.5), ("audit", run.path, "--score", "aum")):
+            status, _, err = leadline(*asked, "-o", name)
+            assert status == 2 and "is a source of this run" in err, asked
+        assert Path(name).read_bytes() == before
 
 
 def test_clean_never_writes_over_a_source(leadline, files, tmp_path: Path) -> None:

@@ -257,6 +257,24 @@ def test_odd_ids_pairs_and_empty_texts_come_back_as_they_went(tmp_path):
         assert {id for id, reviewer in decided(run) if reviewer == name} == set(ODD)
 
 
+@pytest.mark.parametrize("tool", [argilla, labelstudio])
+def test_ids_with_nul_are_made_harmless_and_found_again(tmp_path, tool):
+    run = make(tmp_path / "run", ids=["a\0b", *(f"e{i}" for i in range(11))])
+    tool.write(doubted(run), tmp_path / "out")
+    path = tmp_path / "out" / ("records.json" if tool is argilla else "tasks.json")
+    items = json.loads(path.read_text())
+    assert "\\u0000" not in path.read_text()
+    if tool is argilla:
+        (one,) = (item for item in items if item["id"] == "a\ufffdb")
+        one["responses"] = {"verdict": [{"value": "discard", "user_id": "ann", "status": "submitted"}]}
+    else:
+        (one,) = (item for item in items if item["data"]["leadline_id"] == "a\ufffdb")
+        annotated(one, "ann", verdict="discard")
+    path.write_text(json.dumps(items))
+    answers.record(run, tool.read(path, run), path)
+    assert [(id, what[0]) for (id, _), what in decided(run).items()] == [("a\0b", "discard")]
+
+
 def test_label_studio_gets_tasks_that_fit_the_configuration(tmp_path):
     run = make(tmp_path / "a", inputs=("Premise text", "id"))
     found = doubted(run)

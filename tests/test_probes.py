@@ -87,6 +87,11 @@ def test_a_class_without_deviation_is_zero() -> None:
     np.testing.assert_allclose(vog.within_classes(values, np.array([0, 1, 1, 2, 2, 2])), expected)
 
 
+def test_equal_values_have_no_deviation_whatever_their_sum_rounds_to() -> None:
+    values = np.array([0.1, 0.1, 0.1, 1.0, 3.0])  # numpy: the mean of the three is above 0.1, their deviation above 0
+    assert vog.within_classes(values, np.array([0, 0, 0, 1, 1])).tolist() == [0, 0, 0, -1, 1]
+
+
 def test_prediction_depth_of_the_worked_example() -> None:
     said = np.array([[2, 0, 0, 0], [0, 1, 1, 1], [1, 1, 1, 0], [2, 2, 2, 2]])
     assert depth.depth(said, np.array([0, 1, 0, 2])).tolist() == [1, 1, 3, 0]
@@ -581,6 +586,8 @@ def test_names_and_runs_that_cannot_be_probed(run: Run, leadline: Callable[..., 
         experiment.probe(run, ["vog"], checkpoint=1)
     status, _, said = leadline("probe", run.path, "--probe", "pvi,second_split_forgetting", "--checkpoint", "1")
     assert status == 2 and "pvi, second_split_forgetting: by training other models" in said
+    status, _, said = leadline("probe", run.path, "--probe", "vog", "--folds", "3")
+    assert status == 2 and "--folds 3 belongs to pvi, which is not asked for" in said
 
     shutil.rmtree(run.path / "model")
     with pytest.raises(InputError, match="this run has no model .an import, or somebody else's loop., and a probe"):

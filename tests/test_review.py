@@ -77,7 +77,7 @@ class Browser:
         return html.unescape(found[1])
 
     def decide(self, do: str, **other: str) -> str:
-        fields = {name: self.field(name) for name in ("id", "token", "query")} | other
+        fields = {"id": self.id} | {name: self.field(name) for name in ("token", "query")} | other
         answer = self.post("/decide", do=do, **fields)
         assert answer.status_code == 200, answer.text
         self.page = answer.text
@@ -248,7 +248,7 @@ def test_the_queue_is_the_order_of_the_score_and_each_key_a_decision(opened: Ope
 
 def test_the_same_request_counts_once_and_another_button_counts_anew(opened: Opened) -> None:
     browser = opened()
-    first = {name: browser.field(name) for name in ("id", "token", "query")}
+    first = {"id": browser.id} | {name: browser.field(name) for name in ("token", "query")}
     pages = [browser.post("/decide", do="discard", **first).text for _ in range(3)]
     assert browser.log() == [(first["id"], "discard", None)]
     assert {re.search(r'data-id="([^"]+)"', page)[1] for page in pages} == {browser.review.deck.table["id"][1]}  # type: ignore[index]
@@ -454,6 +454,9 @@ def test_the_card_shows_probabilities_curve_and_duplicates(opened: Opened, tmp_p
     percents = [f"{100 * value:.0f} %" for value in p]
     assert f'aria-label="{", ".join(percents)}"' in page and page.count("<circle") == 4
     assert page.count("<rect") == 3 and "ham label" in words(page)
+    assert 'class="suggested"' in page and "Suggested junk" in words(page)  # every fifth example speaks for another
+    kept = browser.get("/card", id="e001")
+    assert "Next likely spam" in words(kept) and "Suggested" not in kept and 'class="suggested"><kbd>' not in kept
     near = browser.get("/near", id="e000")
     assert "The same text" in near and "e004" in near and "junk" in near and "Nearest neighbours" in near
     assert "e000" in browser.get("/near", id="e004") and "The same text" not in browser.get("/near", id="e001")

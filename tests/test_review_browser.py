@@ -304,6 +304,27 @@ def test_a_server_that_does_not_answer_is_told_and_the_same_key_tries_again(tab:
     assert log(run).select("id", "action").rows() == [("e000", "keep")] and tab.locator("#trouble").is_hidden()
 
 
+def test_ids_and_classes_that_html_cannot_hold_are_decided(tab: Any, inside: Any, tmp_path: Path) -> None:
+    ids = ["nul\0", "cr\r", "crlf\r\n", 'a, "b" & <c>', " é/?#%20"]
+    classes = ("100 %", "new\rline", "nul\0")
+    run = minimal_run(tmp_path / "odd", {"text": [f"m {i}" for i in range(5)]}, n=5, classes=classes, ids=ids).path
+    tab.goto(inside(run))
+    tab.wait_for_selector(".near")  # what lies beside it was found
+    press(tab, "ArrowRight")
+    press(tab, "ArrowLeft")
+    table = order_of(run)
+    for _ in ids[1:]:
+        press(tab, "2")
+    press(tab, "3")
+    tab.wait_for_function("() => !document.querySelector('#card').dataset.id")
+    given = table["label"].to_list()
+    found = log(run).select("id", "to").rows()
+    keys = [classes[1]] * 4 + [classes[2]]
+    expected = [None if key == label else key for key, label in zip(keys, given, strict=True)]
+    assert found == list(zip(table["id"].to_list(), expected, strict=True))
+    assert tab.problems == []
+
+
 def test_many_classes_by_keyboard(tab: Any, inside: Any, tmp_path: Path) -> None:
     classes = [f"topic {name}" for name in "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split()]
     run = minimal_run(tmp_path / "many", {"text": [f"m {i}" for i in range(36)]}, n=36, classes=classes).path

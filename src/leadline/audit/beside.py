@@ -27,7 +27,7 @@ def beside(found: Audit, top: int, k: int = 10) -> Beside:
     run, examples = found.run, runs.split_of(found.run, found.split)
     x, what = runs.vectors(run, found.split) if k else (None, "no neighbours were asked for")
     doubles = find_duplicates(examples, x)
-    labels = examples.table["_label"].cast(pl.String).to_list()
+    labels = examples.table["_label"].cast(pl.String).to_list() if run.classes else examples.gold
     table = explained(found.suspects.head(top), examples.ids, labels, x, k, doubles)
     table = table.join(_texts(examples), on="id", how="left", maintain_order="left")
     note = ""

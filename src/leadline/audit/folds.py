@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from leadline import runs
-from leadline.audit.copy import FOLDER, recipe_of, same_rows, swept
+from leadline.audit.copy import FOLDER, classes_of, recipe_of, same_rows, swept
 from leadline.audit.together import together
 from leadline.errors import InputError
 from leadline.launch import Tell
@@ -28,6 +28,11 @@ def folds(labels: np.ndarray, k: int, groups: np.ndarray | None = None, seed: in
     if not 2 <= k <= len(labels):
         raise InputError(f"--folds {k}: between 2 and the {len(labels)} examples")
     keys = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if k > (most := int(keys.max()) + 1):
+        raise InputError(
+            f"--folds {k}: the {len(labels)} examples make {most} groups that no fold may tear apart ((nearly) equal "
+            f"texts, data.group); at most {most} folds"
+        )
     fold = np.full(len(labels), -1)
     held = np.zeros((k, labels.max() + 1))  # rows of each class in each fold
     sizes = np.bincount(keys)
@@ -72,13 +77,14 @@ def out_of_sample(run: Run, k: int = 5, seed: int = 0, jobs: int = 1, tell: Tell
         _every_class_elsewhere(run, fold)
     files = [_kept_ids(run, name, number, fold != number) for number in range(k)]
     trials = [{"name": f"fold{number}", "set": {"select.ids": str(file)}} for number, file in enumerate(files)]
-    done = swept(run, name, recipe, trials, jobs=jobs, tell=tell)
-    found = np.full((len(run.train), len(run.classes)), np.nan)
+    done = swept(run, name, recipe, trials, (k - 1) / k, jobs, tell)
+    found = np.zeros((len(run.train), len(run.classes)))  # a class without a training row has no probability
     for number, trial in enumerate(done.trials):
         own = Run(trial.path)
         same_rows(run, own)
-        columns = own.predictions("train").select([f"prob_{name}" for name in run.classes]).to_numpy()
-        found[fold == number] = columns[fold == number]
+        columns = own.predictions("train").select([f"prob_{name}" for name in own.classes]).to_numpy()
+        rows = np.flatnonzero(fold == number)
+        found[np.ix_(rows, np.array(classes_of(run, own)))] = columns[rows]
     return found
 
 

@@ -31,14 +31,15 @@ def second_split_forgetting(
     recipe = recipe_of(run)
     recipe["record"] = {"mode": "snapshot", "every": 1.0, "logits": True}
     trials = [{"name": f"first{h}", "set": {"select.ids": str(files[h])}} for h in (0, 1)]
-    first = swept(run, f"first-split-seed{seed}", recipe, trials, jobs=jobs, tell=tell)
+    first = swept(run, f"first-split-seed{seed}", recipe, trials, 0.5, jobs, tell)
     models = [trial.path / "model" for trial in first.trials]
-    more = {"training.epochs": epochs} if epochs else {}
+    rate = run.recipe.learning_rate if run.recipe else None  # the default is of the model's name, which now is a path
+    more = {"training.learning_rate": rate, **({"training.epochs": epochs} if epochs else {})}
     trials = [
         {"name": f"second{h}", "set": {"select.ids": str(files[1 - h]), "model.name": str(models[h]), **more}}
         for h in (0, 1)
     ]
-    second = swept(run, f"second-split-seed{seed}", recipe, trials, jobs=jobs, tell=tell)
+    second = swept(run, f"second-split-seed{seed}", recipe, trials, 0.5, jobs, tell)
     found = np.full(len(run.train), np.nan)
     for h in (0, 1):
         before, after = Run(first.trials[h].path), Run(second.trials[h].path)

@@ -10,7 +10,7 @@ import polars as pl
 
 from leadline import runs, suspects
 from leadline.audit.folds import out_of_sample
-from leadline.audit.planted import Planted, planted
+from leadline.audit.planted import Planted, check, planted
 from leadline.audit.threshold import Threshold, threshold_samples
 from leadline.errors import InputError, nearest
 from leadline.launch import Tell
@@ -26,7 +26,7 @@ from leadline.sweep.work import silent
 COMBINED = "combined"
 SOURCES = ("prequential", "run", "folds")
 FOLDS = 5
-Say = Callable[[str], None]
+RATE, FLIPS = 0.05, "uniform"  # of --calibrate
 Doubt = Callable[[Run], np.ndarray]  # a run of the same data -> (N,), higher is more doubtful
 
 
@@ -41,8 +41,8 @@ class Wanted:
     folds: int | None = None  # None: 5, where folds are asked for
     split: str = "train"
     calibrate: bool = False
-    rate: float = 0.05  # of the labels that calibrate flips
-    flips: str = "uniform"
+    rate: float | None = None  # of the labels that calibrate flips; None: 0.05
+    flips: str | None = None  # None: uniform
     threshold: bool = False
     seed: int = 0
 
@@ -72,11 +72,18 @@ class Wanted:
             raise InputError(f"--filter {self.filter}: choose {', '.join(confident.FILTERS)}.{hint}")
         if self.score == COMBINED and not self.calibrate:
             raise InputError("--score combined is learned from planted errors: add --calibrate")
+        if (self.rate is not None or self.flips is not None) and not self.calibrate:
+            raise InputError("--planted and --flips say how --calibrate plants errors: add --calibrate")
 
     @property
     def source(self) -> str | None:
         """Where the probabilities come from; a number of folds alone asks for folds."""
         return self.probabilities or ("folds" if self.folds else None)
+
+    @property
+    def why_fewer(self) -> str:
+        """What the suspects are where they are not all rows: flagged, or those that anything is known of."""
+        return "flagged" if self.filter else "with probabilities" if self.source else "with a score"
 
     @property
     def judge(self) -> str:
@@ -107,6 +114,7 @@ class Audit:
     threshold: Threshold | None = None
     expected: Expected | None = None
     reviewed: Estimate | None = None  # from the people who reviewed a random draw
+    why_fewer: str = "with a score"  # what the suspects are, where they are not all rows
 
 
 @dataclass(frozen=True)
@@ -119,20 +127,19 @@ class _Ranked:
     expected: Expected | None = None
 
 
-def audit(
-    run: Run, wanted: Wanted | None = None, jobs: int = 1, say: Say = lambda s: None, tell: Tell = silent
-) -> Audit:
+def audit(run: Run, wanted: Wanted | None = None, jobs: int = 1, tell: Tell = silent) -> Audit:
     """The suspects of a run, most doubtful first. Trains only for folds, --calibrate and --threshold, and says so."""
     asked = wanted or Wanted()
     if asked.split != "train":
         return _held_out(run, asked)
     found, calibration, best, threshold = None, None, None, None
-    ranked = None if asked.score == COMBINED else _ranked(run, asked, jobs, say, tell)  # first: it may be refused
+    rate, flips = RATE if asked.rate is None else asked.rate, FLIPS if asked.flips is None else asked.flips
     if asked.calibrate:
-        say(f"--calibrate: one training with {asked.rate:.0%} of the labels flipped, kept in {run.path / 'audit'}")
-        found = planted(run, asked.rate, asked.flips, asked.seed, jobs, tell)
+        check(run, rate, flips, combined.FOLDS if asked.score == COMBINED else 1)
+    ranked = None if asked.score == COMBINED else _ranked(run, asked, jobs, tell)  # first: it may be refused
+    if asked.calibrate:
+        found = planted(run, rate, flips, asked.seed, jobs, tell)
     if asked.threshold:
-        say(f"--threshold: two trainings with threshold samples, kept in {run.path / 'audit'}")
         threshold = threshold_samples(run, asked.seed, jobs, tell)
     if found is not None:
         ranked = ranked or _by_combination(run, found, asked.seed)
@@ -145,7 +152,7 @@ def audit(
         table = table.join(below, on="id", how="left", maintain_order="left")
     return Audit(
         run, "train", len(run.signals), ranked.by, table, found, calibration, best, threshold, ranked.expected,
-        estimated(run, "train"),
+        estimated(run, "train"), asked.why_fewer,
     )  # fmt: skip
 
 
@@ -169,9 +176,9 @@ def _scores(run: Run) -> dict[str, np.ndarray]:
     return runs.kept_scores(run).columns()
 
 
-def _ranked(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> _Ranked:
+def _ranked(run: Run, asked: Wanted, jobs: int, tell: Tell) -> _Ranked:
     if asked.source:
-        return _by_probabilities(run, asked, jobs, say, tell)
+        return _by_probabilities(run, asked, jobs, tell)
     scored = runs.kept_scores(run)
     columns = scored.columns()
     name = asked.score or suspects.usual(columns)
@@ -190,13 +197,12 @@ def _by_combination(run: Run, found: Planted, seed: int) -> _Ranked:
     return _Ranked(listed, COMBINED, lambda _: mixed.doubt)  # each row's by weights learned without it
 
 
-def _by_probabilities(run: Run, asked: Wanted, jobs: int, say: Say, tell: Tell) -> _Ranked:
+def _by_probabilities(run: Run, asked: Wanted, jobs: int, tell: Tell) -> _Ranked:
     def answers(of: Run) -> np.ndarray:
         if asked.source == "prequential":
             return probabilities.prequential(of.signals)
         if asked.source == "run":
             return probabilities.own(of.signals)
-        say(f"--probabilities folds: {folds} trainings, each without a fold, kept in {of.path / 'audit'}")
         return out_of_sample(of, folds, asked.seed, jobs, tell)
 
     def doubt(of: Run, q: np.ndarray) -> np.ndarray:
@@ -244,7 +250,10 @@ def _held_out(run: Run, asked: Wanted) -> Audit:
     else:
         listed, ranked_by = _far_off(table), "the size of the error"
     reviewed = estimated(run, asked.split)
-    return Audit(run, asked.split, table.height, ranked_by, listed, expected=expected, reviewed=reviewed)
+    return Audit(
+        run, asked.split, table.height, ranked_by, listed, expected=expected, reviewed=reviewed,
+        why_fewer=asked.why_fewer,
+    )  # fmt: skip
 
 
 def _far_off(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -35,6 +35,8 @@ def threshold_samples(run: Run, seed: int = 0, jobs: int = 1, tell: Tell = silen
     """Two trainings, each with its own floor(N / (K + 1)) examples moved to an extra class; the two sets share none."""
     if not run.classes:
         raise InputError(f"{run.path}: a regression has no margins between classes")
+    if run.train.soft:
+        raise InputError(f"{run.path}: its labels are shares of classes; threshold samples need one label a row")
     trials = [{"name": f"part{part}", "set": {"data.corrupt": {"kind": "threshold", "part": part}}} for part in (0, 1)]
     done = swept(run, f"threshold-seed{seed}", recipe_of(run, data__seed=seed), trials, jobs=jobs, tell=tell)
     margins, cutoffs = [], []

@@ -23,7 +23,7 @@ def pvi(run: Run, probabilities: np.ndarray, jobs: int = 1, tell: Tell = silent)
     if not run.classes:
         raise InputError(f"{run.path}: PVI needs classes")
     recipe = recipe_of(run, data__null_input=True, record=None)
-    done = swept(run, "null", recipe, [{"name": "null"}], jobs=jobs, tell=tell)
+    done = swept(run, "null", recipe, [{"name": "null"}], None, jobs, tell)
     own = Run(done.trials[0].path)
     same_rows(run, own)
     null = own.predictions("train")["gold_probability"].to_numpy()

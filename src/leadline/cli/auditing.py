@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leadline.cli.output import print_json, print_table, say
+from leadline.cli.output import print_json, print_table
 from leadline.cli.reading import Json, RunPath
 
 if TYPE_CHECKING:
@@ -40,8 +40,12 @@ def audit(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Plant wrong labels, train once, say how well they are found.")
     ] = False,
-    planted: Annotated[float, typer.Option(help="Share of the labels that --calibrate flips.")] = 0.05,
-    flips: Annotated[str, typer.Option(help="How --calibrate flips: uniform, class-pair or by-confusion.")] = "uniform",
+    planted: Annotated[
+        float | None, typer.Option(help="Share of the labels that --calibrate flips; 0.05 if not given.")
+    ] = None,
+    flips: Annotated[
+        str | None, typer.Option(help="How --calibrate flips: uniform (if not given), class-pair or by-confusion.")
+    ] = None,
     threshold: Annotated[
         bool, typer.Option("--threshold", help="Two trainings with threshold samples: the cut-off of the AUM paper.")
     ] = False,
@@ -63,7 +67,7 @@ def audit(
     by_model = neighbours > 0 and opened.recipe is not None and (opened.path / "model").is_dir()
     if by_model and wanted.source == "folds":
         keep_vectors(opened, split)  # near-duplicates by them share a fold
-    found = room.audit(opened, wanted, jobs, say, Told())
+    found = room.audit(opened, wanted, jobs, Told())
     if by_model:
         keep_vectors(opened, split)
     seen = room.beside(found, top, neighbours)
@@ -95,7 +99,7 @@ GROUPS, LONGEST = 5, 60  # conflicting duplicates, and characters of a text on t
 
 def print_audit(found: Audit, seen: Beside) -> None:
     table = seen.suspects
-    flagged = f", {found.suspects.height:,} of them flagged" if found.suspects.height < found.n else ""
+    flagged = f", {found.suspects.height:,} of them {found.why_fewer}" if found.suspects.height < found.n else ""
     columns = [name for name in COLUMNS if name in table.columns and table[name].null_count() < table.height]
     rows = [[*(_cell(row, name) for name in columns), _why(row)] for row in table.iter_rows(named=True)]
     title = f"{found.split}: {found.n:,} labels ranked by {found.ranked_by}{flagged}"

@@ -13,6 +13,7 @@ from leadline.cli.reading import Json, RunPath, summary
 if TYPE_CHECKING:
     from leadline.runs import Run
 
+FOLDS = 5  # of pvi
 SWEEPS = ("pvi", "second_split_forgetting")  # probes that train other models
 
 
@@ -30,7 +31,10 @@ def probe(
         int | None,
         typer.Option(help="Epoch whose weights grand and depth read; default: the first kept, for depth the end."),
     ] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Of pvi: out-of-sample probabilities by so many trainings.")] = 5,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, help="Of pvi: out-of-sample probabilities by so many trainings; 5 if not given."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Of pvi and second_split_forgetting: trainings at a time.")] = 1,
     json: Json = False,
 ) -> None:
@@ -51,13 +55,15 @@ def probe(
         raise InputError(
             f"--checkpoint {checkpoint}: no kept weights are read; {', '.join(names)}: by training other models"
         )
+    if folds is not None and "pvi" not in names:
+        raise InputError(f"--folds {folds} belongs to pvi, which is not asked for: add --probe pvi")
     if own or not names:
         say("loading torch and transformers")
         from leadline import experiment
 
         settings |= experiment.probe(opened, own, checkpoint, tell=lambda event: say(event["says"]))
     for name in [name for name in SWEEPS if name in names]:
-        settings[name] = by_training(opened, name, folds, jobs)
+        settings[name] = by_training(opened, name, folds or FOLDS, jobs)
     if len(own) < len(names):
         runs.write_scores(opened)
     if json:
@@ -84,13 +90,13 @@ def known_probes(names: list[str]) -> None:
 def by_training(run: Run, name: str, folds: int, jobs: int) -> dict[str, Any]:
     """Trains what the probe needs, writes probes/<name>.npy, returns its settings."""
     from leadline import audit, runs
+    from leadline.cli.sweeps import Told
 
-    say(f"{name}: training the models that it needs")
     if name == "pvi":
-        probabilities = audit.out_of_sample(run, folds, jobs=jobs)
-        values, settings = audit.pvi(run, probabilities, jobs=jobs), {"folds": folds, "null": "trained"}
+        probabilities = audit.out_of_sample(run, folds, jobs=jobs, tell=Told())
+        values, settings = audit.pvi(run, probabilities, jobs, Told()), {"folds": folds, "null": "trained"}
     else:
-        values, settings = audit.second_split_forgetting(run, jobs=jobs), {"seed": 0}
+        values, settings = audit.second_split_forgetting(run, jobs=jobs, tell=Told()), {"seed": 0}
     runs.write_probe(run, name, values, settings)
     return settings
 

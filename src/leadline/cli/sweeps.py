@@ -264,6 +264,8 @@ class Told:
     """Says to stderr what happens to each trial."""
 
     def __call__(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "note":
+            return say(event["says"])
         title, seconds = event["title"], event.get("seconds")
         if event["event"] == "interrupted" and seconds is None:
             return  # it had not begun

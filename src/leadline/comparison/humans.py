@@ -66,6 +66,11 @@ def with_people(title: str, run: Run, columns: Mapping[str, np.ndarray], asked: 
     """
     votes, told = _file(run, asked)
     rows, at, more = _join(run, votes)
+    if not len(rows):
+        raise InputError(
+            f"{votes.origin}: no row has the id of a training example of {title} (the first here is "
+            f"`{next(iter(votes.ids), '')}`, there `{run.train.ids[0]}`); name the column of the ids by --humans-id"
+        )
     people = votes.people[at]
     enough = people >= 2
     if (~enough).any():

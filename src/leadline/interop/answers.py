@@ -71,6 +71,8 @@ def record(run: Run, answers: Sequence[Answer], path: Path, names: Mapping[str, 
     """
     ids, labels = run.train.ids, run.train.table["_label"].cast(pl.String).to_list()
     given = dict(zip(ids, labels, strict=True))
+    as_written = {harmless(name): name for name in ids} | {name: name for name in ids}
+    answers = [answer._replace(id=as_written.get(answer.id, answer.id)) for answer in answers]
     known = {**{harmless(name): name for name in run.classes}, **(names or {})}
     problems = [f"item {a.number}: {why}" for a in answers if (why := _wrong(a, given, known))]
     problems = problems or _other_texts(run, answers)

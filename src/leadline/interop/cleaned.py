@@ -12,11 +12,9 @@ import polars as pl
 
 from leadline.data import load as loading
 from leadline.data.examples import Examples, join
-from leadline.data.hub import PREFIX
 from leadline.data.write import FORMATS, write_table
 from leadline.errors import InputError
-from leadline.recipe import DATAFRAME
-from leadline.runs import Run, with_ids
+from leadline.runs import Run, refuse_sources, with_ids
 from leadline.suspects.apply import Applied, apply, trail
 from leadline.suspects.decisions import Decisions
 from leadline.suspects.reviewers import verdicts
@@ -51,7 +49,9 @@ def write_cleaned(
     """
     trail_path = output.with_suffix(".audit.csv")
     part, splits = source_of(run, split)
-    _refuse_sources(run, [output, trail_path], data)
+    if output.suffix not in FORMATS:  # before the trail is written
+        raise InputError(f"-o {output}: the ending says the format; choose {', '.join(FORMATS)}")
+    refuse_sources(run, [output, trail_path], data)
     current = standing(run, part, splits, reviewer)
     together = verdicts(current)
     applied = apply(part.ids, part.table["_label"].cast(pl.String).to_list(), together)
@@ -113,20 +113,6 @@ def standing(run: Run, part: Examples, splits: Sequence[str], reviewer: str | No
             "the file belongs to another run"
         )
     return current
-
-
-def _refuse_sources(run: Run, outputs: Sequence[Path], data: str | None) -> None:
-    if outputs[0].suffix not in FORMATS:
-        raise InputError(f"-o {outputs[0]}: the ending says the format; choose {', '.join(FORMATS)}")
-    named = [source.get("path", "") for source in run.examples.sources.values()] + ([data] if data else [])
-    sources = [Path(name) for name in named if name and name != DATAFRAME and not name.startswith(PREFIX)]
-    for output in outputs:
-        for source in sources:
-            same = output.resolve() == source.resolve()
-            if same or (output.exists() and source.exists() and output.samefile(source)):
-                raise InputError(
-                    f"-o {output}: is a source of this run, which is never written to; choose another name"
-                )
 
 
 def _copy(run: Run, part: Examples, data: str, split: str) -> tuple[Examples, np.ndarray]:

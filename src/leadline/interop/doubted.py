@@ -88,7 +88,7 @@ def _shown(row: dict[str, Any], texts: dict[str, str], scores: dict[str, float],
     agrees = own is not None and (rival is None or own >= rival)
     suggested, probability = (row["label"], own) if agrees else (row["suggested"], rival)
     return Shown(
-        row["id"], texts, row["label"], suggested, probability, row["rank"], row["score"], row["reason"],
+        harmless(row["id"]), texts, row["label"], suggested, probability, row["rank"], row["score"], row["reason"],
         row["region"], scores, vector,
     )  # fmt: skip
 

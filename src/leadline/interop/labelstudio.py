@@ -87,8 +87,9 @@ def task(example: Shown, names: dict[str, str], called: dict[str, str], first: s
     """One task: its data, and the model's answer as a prediction where it gives one."""
     data: dict[str, Any] = {
         ID: example.id, **{names[name]: text for name, text in example.texts.items()}, GIVEN: harmless(example.label),
-        **finite({"suggested": example.suggested, "probability": example.probability, "rank": example.rank,
-                  "doubt": example.doubt, "reason": harmless(example.reason or ""), "region": example.region}),
+        **finite({"suggested": called.get(example.suggested or ""), "probability": example.probability,
+                  "rank": example.rank, "doubt": example.doubt, "reason": harmless(example.reason or ""),
+                  "region": example.region}),
     }  # fmt: skip
     data |= {name: value for name, value in example.scores.items() if name not in data}
     if example.suggested is None:

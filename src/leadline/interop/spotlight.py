@@ -36,6 +36,7 @@ def write(run: Run, output: Path, doubted: Doubted | None = None) -> tuple[Path,
     (never learned) is null, since Spotlight knows no infinity.
     """
     path = output if output.suffix == ".parquet" else output / FILE
+    runs.refuse_sources(run, [path])
     schema, n = None, 0
     with whole(path) as partial:
         writer = None

@@ -14,7 +14,7 @@ from leadline.data.examples import join
 from leadline.data.write import write_table
 from leadline.errors import InputError
 from leadline.plans import subset
-from leadline.runs import Run, Scored, with_ids
+from leadline.runs import Run, Scored, refuse_sources, with_ids
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ def write_subset(run: Run, scored: Scored, choice: Choice, output: Path, data: s
     """Writes `id` and the source columns of the chosen training examples; returns (kept, of how many).
 
     data  take the rows from this copy of the training file, joined by id; refused where inputs or labels differ
+    The source is never written to.
     """
+    refuse_sources(run, [output], data)
     rows = choice.rows(scored)
     if not len(rows):
         raise InputError(f"select: no example left ({choice.says})")

@@ -16,6 +16,11 @@ class Regions(Part):
     proportion: float = Field(0.33, gt=0, le=1)
     precedence: Literal["hard_first"] | list[str] = ["ambiguous", "easy", "hard"]
 
+    @model_validator(mode="after")
+    def of_rule(self) -> Regions:
+        self.read_by("rule", {"proportion": ["proportion"], "precedence": ["proportion", "threshold"]})
+        return self
+
 
 class Base(Part):
     """An earlier run whose signals other keys read: select, curriculum, loss.example_weights, by-confusion.
@@ -71,7 +76,7 @@ class Curriculum(Part):
     order     easy-first | hard-first (by `score`) | random (the same pacing in random order: the control)
     pacing    the share c available when t of the T = full_at x all steps are taken (1 afterwards):
               linear, root (Platanios et al. 2019; `root` 2: square root), step (Hacohen and Weinshall 2019: times
-              `factor` at equal distances), baby-steps (`buckets` of equal size, one more each time), from `start`
+              `factor` at equal distances), from `start`; baby-steps (`buckets` of equal size, one more each time)
     balanced  the order is kept within each class, so that the shares of the classes never change
     """
 
@@ -89,6 +94,8 @@ class Curriculum(Part):
     def scored(self) -> Curriculum:
         if (self.score is None) != (self.order == "random"):
             raise ValueError("easy-first and hard-first need a `score`, `order: random` takes none")
+        self.read_by("pacing", {"start": ["linear", "root", "step"], "root": ["root"], "factor": ["step"],
+                                "buckets": ["baby-steps"]})  # fmt: skip
         return self
 
 

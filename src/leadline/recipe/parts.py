@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -19,6 +20,13 @@ Name = Annotated[str, BeforeValidator(_written)]
 
 class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    def read_by(self, choice: str, readers: Mapping[str, Sequence[str]]) -> None:
+        """ValueError for a key that was given and that the value of `choice` does not read: {key: values that do}."""
+        chosen = getattr(self, choice)
+        for key, values in readers.items():
+            if chosen not in values and getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"`{key}` is of `{choice}: {' | '.join(values)}`, not of `{chosen}`; leave it out")
 
 
 class Sample(Part):
@@ -49,6 +57,7 @@ class Corrupt(Part):
     def whole(self) -> Corrupt:
         if self.rate is None and self.kind != "threshold":
             raise ValueError("give the `rate` of wrong labels, 0.1 for one in ten")
+        self.read_by("kind", {"part": ["threshold"]})
         return self
 
 
@@ -117,6 +126,11 @@ class Training(Part):
     log_every: int = Field(20, ge=1)
     seed: int = Field(0, ge=0, lt=2**32)
 
+    @model_validator(mode="after")
+    def of_schedule(self) -> Training:
+        self.read_by("schedule", {"step_factor": ["step"]})
+        return self
+
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -134,6 +148,11 @@ class ExampleWeights(Part):
     favour: Literal["easy", "hard"] = "easy"
     lowest: float = Field(0.1, ge=0, lt=1)
     drop: Share = 0.1
+
+    @model_validator(mode="after")
+    def of_rule(self) -> ExampleWeights:
+        self.read_by("rule", {"lowest": ["rank"], "drop": ["drop"]})
+        return self
 
 
 class Loss(Part):

@@ -13,6 +13,8 @@ from leadline.runs.files import (
     plain,
     predictions_table,
     probabilities,
+    refuse_sources,
+    sha256,
     with_ids,
     write_parquet,
     write_results,
@@ -20,7 +22,7 @@ from leadline.runs.files import (
     write_text,
 )
 from leadline.runs.kept import Written, kept_scores, write_scores
-from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place, sha256
+from leadline.runs.place import LOCK, Claimed, check, create, default_name, key, place
 from leadline.runs.probes import write_probe
 from leadline.runs.run import RegionRule, Run, Scored, cut_map, open
 from leadline.runs.standing import Standing
@@ -49,6 +51,7 @@ __all__ = [
     "plain",
     "predictions_table",
     "probabilities",
+    "refuse_sources",
     "sha256",
     "split_of",
     "vectors",

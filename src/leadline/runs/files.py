@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,9 +14,11 @@ import numpy as np
 import polars as pl
 
 from leadline import signals
+from leadline.data.hub import PREFIX
 from leadline.data.write import write_table
-from leadline.errors import cannot_write
+from leadline.errors import InputError, cannot_write
 from leadline.evaluate import Temperature, scaled
+from leadline.recipe import DATAFRAME
 from leadline.runs.run import Run
 
 
@@ -64,10 +67,36 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def sha256(path: Path) -> str:
+    """Of a file's bytes, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_sources(run: Run, outputs: Iterable[Path], *more: str | None) -> None:
+    """Raises InputError where one of the files to be written is a source of the run, or one of `more`.
+
+    By its name, and by its content: a run may be used from another directory than the one it was trained in.
+    """
+    known = list(run.examples.sources.values())
+    names = [name for name in [*(source.get("path") for source in known), *more] if name]
+    sources = [Path(name) for name in names if name != DATAFRAME and not name.startswith(PREFIX)]
+    contents = {source.get("sha256") for source in known}
+    for output in outputs:
+        same = any(output.resolve() == source.resolve() for source in sources)
+        if output.is_file():
+            same = same or any(source.exists() and output.samefile(source) for source in sources)
+            same = same or sha256(output) in contents
+        if same:
+            raise InputError(f"-o {output}: is a source of this run, which is never written to; choose another name")
+
+
 def write_suspects(run: Run, suspects: pl.DataFrame, path: Path | None = None, split: str = "train") -> None:
     """suspects.csv: id, label, suggested, probability, score, rank, reason, then the source columns."""
     examples = run.train if split == "train" else run.examples.split(split)
     table = suspects.join(with_ids(examples.table, suspects.columns), on="id", how="left", maintain_order="left")
+    if path is not None:
+        refuse_sources(run, [path])
     write_table(path or run.path / "suspects.csv", table)
 
 

@@ -21,7 +21,7 @@ from leadline.data.noise import stresses
 from leadline.errors import InputError, cannot_write, nearest, no_locks
 from leadline.recipe import Recipe
 from leadline.runs import resume
-from leadline.runs.files import write_text
+from leadline.runs.files import sha256, write_text
 from leadline.runs.run import Run
 from leadline.scores import SCORES
 
@@ -60,12 +60,6 @@ def _scores_of(recipe: Recipe) -> dict[str, str]:
         "loss.example_weights": recipe.loss.example_weights,
     }
     return {f"{key}.score": part.score for key, part in parts.items() if part is not None and part.score is not None}
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, read piece by piece."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Callable[[Path], str] = sha256) -> str:

@@ -179,6 +179,9 @@ def _known(what: str, name: str, known: Sequence[str]) -> None:
         raise InputError(f"there is no {what} `{name}`.{nearest(name, known)} There are {', '.join(known)}")
 
 
+SUM = 1e-3  # probabilities in float32 or float16, as others publish them, add up to one only nearly
+
+
 def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     q, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if q.ndim != 2 or q.shape[1] < 2 or y.shape != (len(q),):
@@ -187,7 +190,7 @@ def _checked(probabilities: ArrayLike, labels: ArrayLike) -> tuple[np.ndarray, n
         raise InputError("confident learning needs a gold class; these labels are no class indices")
     if len(y) and not (0 <= y.min() and y.max() < q.shape[1]):
         raise InputError(f"labels lie in {y.min()} to {y.max()}, and there are {q.shape[1]} classes of probabilities")
-    off = np.flatnonzero(((q < 0) | (q > 1 + 1e-6)).any(axis=1) | (np.abs(q.sum(axis=1) - 1) > 1e-3))
+    off = np.flatnonzero((q < 0).any(axis=1) | (np.abs(q.sum(axis=1) - 1) > SUM))
     if len(off):
         raise InputError(f"row {off[0]} is no distribution over the classes: {q[off[0]]}")
-    return q, y.astype(np.int64)
+    return np.minimum(q, 1.0), y.astype(np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from fastapi import FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -155,8 +155,8 @@ def _deciding(app: FastAPI, pages: Pages) -> None:
         token: Annotated[str, Form()],
         query: Annotated[str, Form()] = "",
     ) -> Response:
-        """Records one decision; `do` is an action, or `to:` and a class. The answer follows when it is on disk."""
-        action, to = ("relabel", do.removeprefix("to:")) if do.startswith("to:") else (do, None)
+        """Records one decision; `do`: an action, or `to:` and a class, quoted. The answer comes when it is on disk."""
+        action, to = ("relabel", unquote(do.removeprefix("to:"))) if do.startswith("to:") else (do, None)
         if to is not None and to == review.decisions.labels.get(id):
             action, to = "keep", None  # the key of the label it has
         # the same button of the same card is one decision, however often the request arrives

@@ -61,6 +61,13 @@ class Card:
     classes: Sequence[tuple[str, float | None]]  # what it can be relabelled to; the most probable first beyond nine
     decision: Decision | None  # the reviewer's own
 
+    @property
+    def proposed(self) -> str | None:
+        """What is suggested in place of the label; None where the model rather keeps the label."""
+        p = {bar.name: bar.probability for bar in self.bars}
+        suggested, label = self.says["suggested"], self.says["label"]
+        return None if p.get(label, 0.0) > p.get(suggested, 1.0) else suggested
+
 
 def read_card(review: Review, place: int) -> Card:
     """Everything of one example; only its row is read."""

@@ -178,7 +178,9 @@ def _layer_norm(layer: Any, x: Tensor, g: Tensor) -> Tensor:
     if len(layer.normalized_shape) != 1:
         raise ValueError(f"a LayerNorm over {len(layer.normalized_shape)} dimensions")
     of_weight = (g * nn.functional.layer_norm(x, layer.normalized_shape, eps=layer.eps)).sum(1)  # (B, D)
-    squares = _square(of_weight).sum(1) if layer.weight is not None else torch.zeros(len(x), dtype=torch.float64)
+    squares = (
+        _square(of_weight).sum(1) if layer.weight is not None else torch.zeros_like(g[:, 0, 0], dtype=torch.float64)
+    )
     return squares + (_square(g.sum(1)).sum(1) if layer.bias is not None else 0.0)
 
 

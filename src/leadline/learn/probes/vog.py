@@ -75,9 +75,8 @@ def within_classes(values: np.ndarray, classes: np.ndarray) -> np.ndarray:
     found = np.zeros(len(values))
     for k in np.unique(classes):
         own = classes == k
-        spread = values[own].std()
-        if spread > 0:
-            found[own] = (values[own] - values[own].mean()) / spread
+        if np.ptp(values[own]) > 0:  # the deviation of equal values is rounding, not always 0
+            found[own] = (values[own] - values[own].mean()) / values[own].std()
     return found
 
 

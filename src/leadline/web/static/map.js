@@ -36,9 +36,10 @@
     axes();
     const colours = Object.fromEntries(["easy", "ambiguous", "hard", "none"].map((name) => [name, style(name)]));
     pen.globalAlpha = data.x.length > 1000 ? 0.55 : 0.8;
+    const size = data.x.length > 1000 ? 5 : 8;
     for (let i = 0; i < data.x.length; i++) {
       pen.fillStyle = colours[data.region[i]];
-      pen.fillRect(across(data.x[i]) - 2.5, up(data.y[i]) - 2.5, 5, 5);
+      pen.fillRect(across(data.x[i]) - size / 2, up(data.y[i]) - size / 2, size, size);
     }
     pen.globalAlpha = 1;
     chosen();
