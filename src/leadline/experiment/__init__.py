@@ -15,4 +15,20 @@ from leadline.experiment.stressing import keep as keep_robustness
 from leadline.experiment.slicing import sliced
 from leadline.experiment.training import train
 
-__all__ = ["Detected", "Evaluation", "Job", "PROBES", "Robustness", "Stress", "accelerate", "detect", "evaluate", "features", "keep_robustness", "probe", "robustness", "sliced", "train"]
+__all__ = [
+    "Detected",
+    "Evaluation",
+    "Job",
+    "PROBES",
+    "Robustness",
+    "Stress",
+    "accelerate",
+    "detect",
+    "evaluate",
+    "features",
+    "keep_robustness",
+    "probe",
+    "robustness",
+    "sliced",
+    "train",
+]
