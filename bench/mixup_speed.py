@@ -3,11 +3,11 @@
     python bench/mixup_speed.py [--n 800] [--repeats 30] [--data spam] [--toy]
 
 Step: the same 32 texts, plain and mixed in turns, in one run, MiniLM in the precision of the machine; mixed at the
-sentence vector, the embeddings and between layers, without a record and with one of clean outcomes; and by two passes,
-one for the anchors and one for the partners. Epoch: all rows, plain and mixed in turns, both as the engine lays them out.
-Training: a mixed epoch of the engine, in its own precision and in float32, beside a plain loop in the shape of the
-reference (two passes, every text padded to max_length, float32, torch's AdamW). Ratios of times, medians over pairs
-with 95 % bootstrap intervals. Writes bench/results/mixup_speed.json.
+sentence vector, the embeddings and between layers, without a record and with one of clean outcomes; and by two
+passes, one for the anchors and one for the partners. Epoch: all rows, plain and mixed in turns, both as the engine
+lays them out. Training: a mixed epoch of the engine, in its own precision and in float32, beside a plain loop in the
+shape of the reference (two passes, every text padded to max_length, float32, torch's AdamW). Ratios of times, medians
+over pairs with 95 % bootstrap intervals. Writes bench/results/mixup_speed.json.
 """
 
 from __future__ import annotations

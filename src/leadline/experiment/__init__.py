@@ -4,15 +4,15 @@ Order inside the room: device · features · mixed · chosen · job · evaluatio
 probing · training.
 """
 
+from leadline.experiment.device import accelerate
 from leadline.experiment.evaluation import Evaluation, evaluate
 from leadline.experiment.features import features
-from leadline.experiment.device import accelerate
 from leadline.experiment.job import Job
 from leadline.experiment.ood import Detected, detect
 from leadline.experiment.probing import PROBES, probe
+from leadline.experiment.slicing import sliced
 from leadline.experiment.stressing import Robustness, Stress, robustness
 from leadline.experiment.stressing import keep as keep_robustness
-from leadline.experiment.slicing import sliced
 from leadline.experiment.training import train
 
 __all__ = [
