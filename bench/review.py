@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import html
 import http.client
+import json
 import os
 import re
 import shutil
