@@ -113,6 +113,8 @@ def by_kind(results: Results) -> str:
     """Each kind where there are more than two classes, mean and range of the trials; two classes know one kind only."""
     ap = values(results)
     several = {trial.split("-")[0] for trial in ap[DEFAULT] if "-uniform-" not in trial}
+    if not several:
+        return ""
     rows = []
     for name in candidates(ap):
         of = {kind: [v for t, v in ap[name].items() if t.split("-")[0] in several and f"-{kind}-" in t]
@@ -121,7 +123,7 @@ def by_kind(results: Results) -> str:
         rows.append([name, interval(list(two.values())) if two else "", *map(spread, of.values())])
     where = ", ".join(sorted(several))
     header = ["score", "two classes, all kinds alike [95 % over sets]", *(f"{where}, {kind} (range)" for kind in KINDS)]
-    return markdown(header, rows) if several else ""
+    return markdown(header, rows)
 
 
 def spread(each: Sequence[float]) -> str:

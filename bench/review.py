@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import html
 import http.client
+import json
 import os
 import re
 import shutil
@@ -79,14 +80,20 @@ def decisions(server: Server, count: int) -> list[float]:
     page, times = server.ask("/", line=line), []
     for i in range(count):
         form = page[page.index('<form class="decide"') :]
-        fields = {
-            n: html.unescape(re.search(rf'name="{n}" value="([^"]*)"', form)[1]) for n in ("id", "token", "query")
-        }  # type: ignore[index]
+        fields = {n: html.unescape(_first(rf'name="{n}" value="([^"]*)"', form)) for n in ("token", "query")}
+        fields |= json.loads(html.unescape(_first(r"hx-vals='([^']*)'", form)))  # the id
         start = time.perf_counter()
         page = server.ask("/decide", {**fields, "do": ("keep", "discard")[i % 2]}, line)
         times.append(1000 * (time.perf_counter() - start))
     line.close()
     return times
+
+
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    if found is None:
+        raise SystemExit(f"the page has no {pattern}")
+    return found[1]
 
 
 def seen(server: Server, repeats: int) -> list[float] | None:
