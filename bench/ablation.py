@@ -1,15 +1,17 @@
-"""The ablation of entropy-aware mixup (recipes/entropy-mixup.yaml) with MiniLM, on sarcasm in full and 2,000 of disaster.
+"""The ablation of entropy-aware mixup (recipes/entropy-mixup.yaml), MiniLM: sarcasm in full and 2,000 of disaster.
 
-    python bench/ablation.py [--only sarcasm] [--seeds 3] [--epochs 5] [--plain 2] [--jobs 1] [--runs build/bench] [--toy]
+    python bench/ablation.py [--only sarcasm] [--seeds 3] [--epochs 5] [--plain 2] [--jobs 1] [--runs DIR] [--toy]
 
-16 arms a seed. What is finished is not trained again (`leadline sweep status build/bench/ablation-sarcasm`); arms and
-seeds that are missing are missing from the table, and it says so. The reference's 10 epochs with 3 plain ones:
-`--epochs 10 --plain 3 --seeds 6`. Writes bench/results/ablation.json after each data set.
+16 arms a seed. What is finished is not trained again (`leadline sweep status build/bench/ablation-sarcasm`). The
+reference's 10 epochs with 3 plain ones: `--epochs 10 --plain 3 --seeds 6`. Writes bench/results/ablation.json after
+each data set.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from leadline.demo import write_demo
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "entropy-mixup.yaml"
 SETS: dict[str, dict[str, Any]] = {"sarcasm": {}, "disaster": {"sample": {"n": 2000}}}
 ARMS_OF_A_TOY = ("full", "easy+ambiguous", "mix-region-label-entropy")
+NOTED = {"ece": "ECE", "nll": "NLL", "macro_f1+typos=0.1": "F1, typos 0.1", "macro_f1+fgsm=0.1": "F1, FGSM 0.1"}
+REGIONS = ("easy", "ambiguous", "hard", "none")
 # Table 2 of the reference's report (Kulkarni, Kapoor, Kabra): roberta-base, single runs, the best epoch on the test
 # file; accuracy, macro precision, recall, F1 in percent. Our arm: their four figures.
 PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
@@ -52,29 +56,36 @@ PUBLISHED: dict[str, dict[str, tuple[float, float, float, float]]] = {
 }
 
 
-def definition(name: str, data: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The recipe of the repository with this data, these seeds and epochs."""
+def definition(
+    name: str, data: dict[str, Any], options: argparse.Namespace, arms: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The recipe of the repository with this data, these seeds and epochs; all arms, or those named."""
     document = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
     recipe = document["recipe"]
-    recipe["data"] = {**recipe["data"], **data}
+    recipe["data"] |= data
     recipe["training"]["epochs"] = options.epochs
+    if options.toy:
+        recipe |= {"model": TINY["model"], "evaluate": {"splits": ["test"], "robustness": {"typos": 0.1}}}
+        recipe["training"] |= {"max_length": 32, "learning_rate": 5e-3}
     for trial in document["trials"]:
         change = trial.get("set", {})
         if "mixup" in change:
             change["mixup"]["plain_epochs"] = options.plain
         if "base" in change:
             change["base"]["max_epochs"] = max(1, options.epochs - 1)
-    if options.toy:
-        recipe |= {"model": TINY["model"], "evaluate": {"splits": ["test"], "robustness": {"typos": 0.1}}}
-        recipe["training"] |= {"max_length": 32, "learning_rate": 5e-3}
-        document["trials"] = [trial for trial in document["trials"] if trial["name"] in ARMS_OF_A_TOY]
-        document["trials"] += [_method(document)]
-    return {**document, "name": f"ablation-{name}", "seeds": list(range(1 if options.toy else options.seeds))}
+    if arms:
+        document["trials"] = [trial for trial in _single(document["trials"]) if trial["name"] in arms]
+    return {**document, "name": name, "seeds": list(range(options.seeds))}
 
 
-def _method(document: dict[str, Any]) -> dict[str, Any]:
-    mixup = {"where": "sentence", "pairing": ["region", "label", "entropy"], "plain_epochs": 1, "fold": True}
-    return {"name": "mix-region-label-entropy", "set": {"base": {"run": "trial:full"}, "mixup": mixup}}
+def _single(trials: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Trials of an axis written out, a trial for every value."""
+    found = []
+    for trial in trials:
+        text = json.dumps({"name": trial["name"], "set": trial.get("set", {})})
+        [(axis, values)] = trial.get("axes", {"none": [""]}).items()
+        found += [json.loads(text.replace(f"{{{axis}}}", value)) for value in values]
+    return found
 
 
 def material(name: str, place: Path) -> dict[str, Any]:
@@ -88,11 +99,12 @@ def material(name: str, place: Path) -> dict[str, Any]:
 def main() -> None:
     options = arguments("ablation", __doc__, only="", seeds=3, epochs=5, plain=2).parse_args()
     if options.toy:
-        options.epochs, options.plain = 3, 1
+        options.epochs, options.plain, options.seeds = 4, 1, 1
     results: list[dict[str, Any]] = []
     with workplace(options) as place:
         for name in chosen(options, SETS):
-            document = definition(name, material(name, place), options)
+            arms = ARMS_OF_A_TOY if options.toy else ()
+            document = definition(f"ablation-{name}", material(name, place), options, arms)
             results.append(told(name, sweep.study(trained(document, place, options.jobs))))
             write_json(options.out, {"machine": machine(), "epochs": options.epochs, "results": results})
     print(table({"results": results}))
@@ -119,62 +131,49 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _of_one(entry: dict[str, Any]) -> str:
+    title = f"**{entry['data']}**, {entry['split']}, percent, macro:"
+    return "\n\n".join([title, _metrics(entry), _trained_on(entry), claim(entry), *entry["notes"]])
+
+
+def _metrics(entry: dict[str, Any]) -> str:
+    header = ["arm", "acc", "P", "R", "F1 [95 % over seeds]", "F1 minus full, over rows", "over seeds"]
     published = PUBLISHED.get(entry["data"], {})
-    metrics = ("accuracy", "macro_precision", "macro_recall", "macro_f1")
     rows = []
     for arm in entry["arms"]:
-        values = arm["values"]
-        over_rows, over_seeds = _difference(arm, "rows"), _difference(arm, "seeds")
-        rows.append([
-            arm["name"], *(f"{100 * values[metric]['value']:.1f}" for metric in metrics[:3]), _spread(values["macro_f1"]),
-            over_rows, over_seeds, " / ".join(f"{x:.1f}" for x in published[arm["name"]]) if arm["name"] in published else "",
-        ])  # fmt: skip
-    header = [
-        "arm",
-        "acc",
-        "P",
-        "R",
-        "F1 [95 % over seeds]",
-        "F1 minus full over rows",
-        "over seeds",
-        "published: acc / P / R / F1",
-    ]
-    more = [
-        [arm["name"], str(len(arm["seeds"])), *(f"{arm[key]:,.0f}" for key in ("trained_on", "discarded", "steps", "examples_seen")),
-         " / ".join(f"{arm['regions'].get(region, 0):,.0f}" for region in ("easy", "ambiguous", "hard", "none")),
-         *(f"{arm['values'][metric]['value']:.3f}" if metric in arm["values"] else "" for metric in NOTED)]
-        for arm in entry["arms"]
-    ]  # fmt: skip
-    columns = [
-        "arm",
-        "seeds",
-        "trained on",
-        "discarded",
-        "steps",
-        "seen",
-        "easy / ambiguous / hard / none",
-        *NOTED.values(),
-    ]
-    return "\n\n".join([
-        f"**{entry['data']}**, {entry['split']}, percent, macro:", markdown(header, rows), markdown(columns, more), claim(entry),
-        *entry["notes"],
-    ])  # fmt: skip
+        values = [percent(arm["values"][metric]) for metric in ("accuracy", "macro_precision", "macro_recall")]
+        theirs = " / ".join(f"{x:.1f}" for x in published.get(arm["name"], ()))
+        rows.append([arm["name"], *values, spread(arm["values"]["macro_f1"]), *gains(arm), theirs])
+    return markdown([*header, "published, roberta-base: acc / P / R / F1"], rows)
 
 
-NOTED = {
-    "ece": "ECE", "nll": "NLL", "macro_f1+typos=0.1": "F1, typos 0.1", "macro_f1+fgsm=0.1": "F1, FGSM 0.1",
-}  # fmt: skip
+def _trained_on(entry: dict[str, Any]) -> str:
+    counts = ("trained_on", "discarded", "steps", "examples_seen")
+    rows = []
+    for arm in entry["arms"]:
+        regions = " / ".join(f"{arm['regions'].get(region, 0):,.0f}" for region in REGIONS)
+        noted = [f"{arm['values'][metric]['value']:.3f}" if metric in arm["values"] else "" for metric in NOTED]
+        numbers = [str(len(arm["seeds"])), *(f"{arm[count]:,.0f}" for count in counts)]
+        rows.append([arm["name"], *numbers, regions, *noted])
+    header = ["arm", "seeds", "trained on", "discarded", "steps", "seen", " / ".join(REGIONS)]
+    return markdown([*header, *NOTED.values()], rows)
 
 
-def _spread(figure: dict[str, float]) -> str:
-    return f"{100 * figure['value']:.1f} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+def percent(figure: dict[str, float]) -> str:
+    return f"{100 * figure['value']:.1f}"
 
 
-def _difference(arm: dict[str, Any], over: str) -> str:
-    for test in arm["tests"]:
-        if (test["over"], test["metric"]) == (over, "macro_f1"):
-            return f"{100 * test['value']:+.1f} [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}], p {test['p_holm']:.2f}"
-    return ""
+def spread(figure: dict[str, float]) -> str:
+    return f"{percent(figure)} [{100 * figure['low']:.1f}, {100 * figure['high']:.1f}]"
+
+
+def gains(arm: dict[str, Any]) -> list[str]:
+    """Macro F1 minus that of `full` in points, over rows and over seeds; p corrected for all arms."""
+    tests = {test["over"]: test for test in arm["tests"] if test["metric"] == "macro_f1"}
+    return [_gain(tests[over]) if over in tests else "" for over in ("rows", "seeds")]
+
+
+def _gain(test: dict[str, Any]) -> str:
+    return f"{100 * test['value']:+.1f} [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}], p {test['p_holm']:.2f}"
 
 
 def claim(entry: dict[str, Any]) -> str:
