@@ -13,19 +13,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from common import data_directory, machine, markdown, write_json
+from common import arguments, chosen, data_directory, machine, markdown, trained, workplace, write_json
 
 from leadline import evaluate, experiment, sweep
 from leadline.data import tables
 from leadline.demo import write_demo
 from leadline.experiment.ood import DEFAULT, LANGUAGE
-from leadline.ood import MEASURES
 
 MIXUP = {"where": "sentence", "pairing": ["label"], "plain_epochs": 2}
 INSIDE = {  # train, test, text, label, id, max_length
@@ -45,38 +43,16 @@ SETS = {  # file, text, kinds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--n", type=int, default=2000)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--lm", default=None)
-    parser.add_argument("--without-mixup", action="store_true")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--runs", type=Path, default=Path("build/bench"))
-    parser.add_argument("--toy", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "ood.json")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) if options.toy else options.runs
+    options = arguments("ood", __doc__, only="", seeds=3, n=2000, rows=1000, lm="").parse_args()
+    with workplace(options) as place:
         rows = []
         for name, recipe, sets in materials(options, place):
-            arms = [{"name": "plain"}, *([] if options.without_mixup else [{"name": "mixup", "set": {"mixup": MIXUP}}])]
+            arms = [{"name": "plain"}, {"name": "mixup", "set": {"mixup": MIXUP}}]
             document = {"name": f"ood-{name}", "recipe": recipe, "seeds": list(range(options.seeds)), "trials": arms}
             rows += measured(name, trained(document, place, options.jobs), sets, options)
-    found = {"machine": machine(), "rows": rows, "kinds": by_kind(rows), "mixup": mixed_minus_plain(rows)}
-    write_json(options.out, found)
-    print(table(rows), table_of_kinds(found["kinds"]), table_of_mixup(found["mixup"]), sep="\n\n")
-
-
-def trained(document: dict[str, Any], place: Path, jobs: int) -> sweep.Sweep:
-    found = sweep.load(document, place)
-    states = sweep.run(
-        found, jobs=jobs, tell=lambda event: print(event.get("event"), event.get("trial", ""), flush=True)
-    )
-    if bad := [title for title, state in states.items() if state not in ("finished", "there")]:
-        raise SystemExit(f"{found.path}: not finished: {', '.join(bad)}")
-    return found
+            found = {"rows": rows, "kinds": by_kind(rows), "mixup": mixed_minus_plain(rows)}
+            write_json(options.out, {"machine": machine(), **found})
+    print(table(found))
 
 
 def materials(options: argparse.Namespace, place: Path) -> list[tuple[str, dict[str, Any], list[str]]]:
@@ -90,7 +66,7 @@ def materials(options: argparse.Namespace, place: Path) -> list[tuple[str, dict[
         return [("toy", {"data": data, "model": "tiny", "training": training, "evaluate": {"splits": ["test"]}},
                  [f"far+semantic:questions={other}", f"near+background:same={demo.test}"])]  # fmt: skip
     root, found = data_directory(), []
-    for name in [name for name in options.only.split(",") if name] or list(INSIDE):
+    for name in chosen(options, INSIDE):
         train, test, text, label, id, longest = INSIDE[name]
         data = {"train": str(root / train), "test": str(root / test), "text": text, "label": label, "id": id}
         data |= {"validation": None, "sample": {"n": options.n}}
@@ -131,7 +107,7 @@ def asked(
     kept = run / f"bench-ood-{detectors[0]}.json"
     if kept.is_file() and (there := json.loads(kept.read_text()))["what"] == what:
         return there["rows"]
-    lm = options.lm if detectors == LANGUAGE else None
+    lm = options.lm or None if detectors == LANGUAGE else None
     found = experiment.detect(
         run, sets, detectors=detectors, lm=lm, fine_tune=lm is not None, max_rows=options.rows,
         tell=lambda event: print(event.get("says", ""), flush=True),
@@ -181,41 +157,57 @@ def mixed_minus_plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def spread(rows: list[dict[str, Any]], measure: str) -> str:
+def table(result: dict[str, Any]) -> str:
+    """AUROC by detector and set, plain models; FPR@95; by kind of shift; what mixup changes."""
+    rows = result["rows"]
+    said = []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        mine = [row for row in rows if row["data"] == data and row["arm"] != "mixup"]
+        for measure, name in (("auroc", "AUROC"), ("fpr95", "FPR@95 (in distribution flagged)")):
+            said += [
+                f"**Trained on {data}: {name}**, mean over seeds (half width of the 95 % interval)",
+                matrix(mine, measure),
+            ]
+        said += [
+            "By kind of shift, mean AUROC over the sets:",
+            of_kinds([k for k in result["kinds"] if k["data"] == data]),
+        ]
+        said += ["AUROC with mixup minus without:", of_mixup([m for m in result["mixup"] if m["data"] == data])]
+    return "\n\n".join(said)
+
+
+def matrix(rows: list[dict[str, Any]], measure: str) -> str:
+    sets = {row["set"]: f"{row['set']}, {', '.join(row['kinds'])} ({row['n']:,})" for row in rows}
+    cells: dict[str, dict[str, list[dict[str, float]]]] = {}
+    for row in rows:
+        cells.setdefault(row["detector"], {}).setdefault(row["set"], []).append(row[measure])
+    lines = [[name, *(width(found[s]) if s in found else "" for s in sets)] for name, found in cells.items()]
+    return markdown(["detector", *sets.values()], lines)
+
+
+def width(figures: list[dict[str, float]]) -> str:
     """Of one seed the bootstrap's interval over rows, of several Student's over seeds."""
-    figures = [row[measure] for row in rows]
-    if len(figures) == 1:
-        value, low, high = (figures[0][key] for key in ("value", "low", "high"))
-    else:
+    value, low, high = (figures[0][key] for key in ("value", "low", "high"))
+    if len(figures) > 1:
         value, low, high = evaluate.mean_interval([figure["value"] for figure in figures])
-    return f"{value:.3f} [{max(0.0, low):.3f}, {min(1.0, high):.3f}]"
+    return f"{value:.3f} ({(high - low) / 2:.3f})"
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        [data, f"{name} ({cells[0]['n']:,}; {', '.join(cells[0]['kinds'])})", detector, arm, str(len(cells)),
-         *(spread(cells, measure) for measure in MEASURES)]
-        for (data, name, detector, arm), cells in groups(rows).items()
-    ]  # fmt: skip
-    return markdown(["trained on", "against", "detector", "arm", "seeds", *MEASURES], lines)
-
-
-def table_of_kinds(rows: list[dict[str, Any]]) -> str:
+def of_kinds(rows: list[dict[str, Any]]) -> str:
     kinds = ("semantic", "background", "near", "far")
-    lines = [
-        [row["data"], row["arm"], row["detector"], *("" if row[k] is None else f"{row[k]:.3f}" for k in kinds)]
-        for row in rows
-    ]
-    return markdown(["trained on", "arm", "detector", *(f"mean AUROC, {kind}" for kind in kinds)], lines)
+    lines = [[row["detector"], row["arm"], *("" if row[k] is None else f"{row[k]:.3f}" for k in kinds)] for row in rows]
+    return markdown(["detector", "arm", *kinds], lines)
 
 
-def table_of_mixup(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        [row["data"], row["set"], row["detector"], f"{row['difference']:+.3f}"
-         + ("" if row["seeds"] < 2 else f" [{row['low']:+.3f}, {row['high']:+.3f}]"), str(row["seeds"])]
-        for row in rows
-    ]  # fmt: skip
-    return markdown(["trained on", "against", "detector", "AUROC, mixup minus plain", "seeds"], lines)
+def of_mixup(rows: list[dict[str, Any]]) -> str:
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    cells = {(row["detector"], row["set"]): row for row in rows}
+
+    def said(row: dict[str, Any]) -> str:
+        return f"{row['difference']:+.3f}" + ("" if row["seeds"] < 2 else f" [{row['low']:+.3f}, {row['high']:+.3f}]")
+
+    lines = [[d, *(said(cells[d, s]) for s in sets)] for d in dict.fromkeys(row["detector"] for row in rows)]
+    return markdown(["detector", *sets], lines)
 
 
 if __name__ == "__main__":

@@ -370,8 +370,9 @@ def own(module: str) -> Callable[[Mapping[str, Any]], str]:
     return lambda result: str(import_module(module).table(result["results"]))
 
 
-def real_errors(result: Mapping[str, Any]) -> str:
-    return str(import_module("real_errors").table(result))
+def whole(module: str) -> Callable[[Mapping[str, Any]], str]:
+    """The same, of a bench whose table needs more than its results."""
+    return lambda result: str(import_module(module).table(result))
 
 
 RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
@@ -397,7 +398,8 @@ RENDER: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "action_score": own("action_score"),
     "humans": own("humans"),
     "how_many_trained": own("how_many_trained"),
-    "real_errors": real_errors,
+    "real_errors": whole("real_errors"),
+    **{name: whole(name) for name in ("mixup_speed", "ablation", "low_data", "ood")},
 }
 
 

@@ -17,9 +17,10 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "probes.py": ["--toy"], "review.py": ["--toy"], "agreement.py": ["--toy"],
        "audit.py": ["--toy"], "learn_from_it.py": ["--toy", "--seeds", "2"], "cleaning.py": ["--toy"],
        "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"],
-       "how_many_trained.py": ["--toy"], "ood.py": ["--toy", "--seeds", "2"]}  # fmt: skip
+       "how_many_trained.py": ["--toy"], "ood.py": ["--toy", "--seeds", "2"],
+       "mixup_speed.py": ["--toy"], "ablation.py": ["--toy"], "low_data.py": ["--toy", "--seeds", "2"]}  # fmt: skip
 MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py",
-             "ood.py"}  # fmt: skip
+             "ood.py", "ablation.py", "low_data.py"}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
@@ -110,6 +111,18 @@ def test_a_bench_at_toy_size(script, tmp_path):
         perplexity = [row for row in result["rows"] if (row["detector"], row["set"]) == ("perplexity", "questions")]
         assert len(perplexity) == 1 and perplexity[0]["auroc"]["value"] > 0.9
         assert {row["seeds"] for row in result["mixup"]} == {2}
+    elif script == "mixup_speed.py":
+        assert set(result["steps"]) == {"sentence", "layer, clean outcomes recorded", "two passes"}
+        assert set(result["training"]) == {"reference", "auto", "fp32"}
+    elif script == "ablation.py":
+        arms = {arm["name"]: arm for arm in result["results"][0]["arms"]}
+        assert list(arms) == ["full", "easy+ambiguous", "mix-region-label-entropy"]
+        assert arms["full"]["discarded"] == 0 < arms["mix-region-label-entropy"]["discarded"]
+        assert "text" not in json.dumps(result["results"][0]["changed"])
+    elif script == "low_data.py":
+        full, kept, original = result["results"][0]["arms"]
+        assert result["results"][0]["n"] == full["trained_on"] == 40 > kept["trained_on"] == original["trained_on"]
+        assert kept["steps"] < original["steps"] and kept["seeds"] == [0, 1]
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 
