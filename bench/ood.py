@@ -24,6 +24,7 @@ from leadline import evaluate, experiment, sweep
 from leadline.data import tables
 from leadline.demo import write_demo
 from leadline.experiment.ood import DEFAULT, LANGUAGE
+from leadline.learn.other_detectors import NAMES
 
 MIXUP = {"where": "sentence", "pairing": ["label"], "plain_epochs": 2}
 INSIDE = {  # train, test, text, label, id, max_length
@@ -93,7 +94,8 @@ def measured(name: str, trials: sweep.Sweep, sets: Sequence[str], options: argpa
     rows = []
     for trial in trials.trials:
         arm, seed = trial.name, trial.seed
-        rows += [{"arm": arm, "seed": seed, **row} for row in asked(name, trial.path, sets, DEFAULT, options)]
+        found = asked(name, trial.path, sets, (*DEFAULT, *NAMES), options)
+        rows += [{"arm": arm, "seed": seed, **row} for row in found]
     first = trials.trials[0].path
     rows += [{"arm": "text", "seed": 0, **row} for row in asked(name, first, sets, LANGUAGE, options)]
     return rows

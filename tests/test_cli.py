@@ -172,7 +172,7 @@ def test_map_and_report(leadline, run, tmp_path):
         (["train", "good.csv", "--label", "lable"], "Did you mean `label`?"),
         (["train", "good.csv", "--set", "training.epoch=3"], "`training.epoch`: unknown key. Did you mean `epochs`?"),
         (["train", "good.csv", "--set", "loss.gama=2", "--set", "trainin.seed=1"], "Did you mean `training`?"),
-        (["train", "good.csv", "--set", "mixup.where=sentence"], "mixup comes with a later version"),
+        (["train", "good.csv", "--set", "mixup.where=sentence"], "mixup.pairing needs `base: {run: …}`"),
         (["train", "good.csv", "--epochs", "0"], "greater than or equal to 1"),
         (["train", "good.csv", "--model", "no/such"], "model no/such: not a local directory"),
         (["train", "recipe.yaml", "--text", "text"], "--text goes into the recipe"),

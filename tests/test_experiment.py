@@ -53,7 +53,8 @@ def test_a_run_holds_what_the_contract_says(run):
                  "signals/epoch_003.arrow", "signals/validation/epoch_003.arrow"):  # fmt: skip
         assert (run.path / name).is_file(), name
     assert not list(run.path.rglob("*.partial"))
-    assert [e["event"] for e in run.metrics if e["event"] != "step"] == ["start"] + ["epoch"] * 3 + ["check", "end"]
+    assert [e["event"] for e in run.metrics if e["event"] != "step"] == ["start"] + ["epoch"] * 3 + [
+        "temperature", "check", "end"]  # fmt: skip
     table = run.predictions("test")
     assert table.columns[:5] == ["id", "label", "predicted", "confidence", "gold_probability"]
     probabilities = table.select([f"prob_{name}" for name in run.classes]).to_numpy()

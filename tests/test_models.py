@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from leadline import signals
 from leadline.errors import InputError
 from leadline.learn import models
-from leadline.learn.interpolate import SentenceMix
+from leadline.learn.interpolate import Pairing, SentenceMix
+from leadline.learn.tasks.batch import Batch
 from leadline.learn.predict import batches, predict
 from leadline.learn.tasks.batch import pad
 from leadline.learn.tasks.classification import Classification
@@ -176,13 +177,17 @@ def test_a_text_that_ends_in_the_pad_token_is_pooled_alike_everywhere(checkpoint
     texts = [*TEXTS[:6], TEXTS[6] + tokenizer.eos_token, TEXTS[7] + 2 * tokenizer.eos_token]
     alone = one_by_one(model, tokenizer, texts)
     batch = encoder(model, tokenizer).collate(encoder(model, tokenizer).encode([{"text": t} for t in texts]))
-    mixer = SentenceMix(model)
+    mixer, every = SentenceMix(model), torch.arange(len(texts))
+
+    def mixed(anchor: torch.Tensor, partner: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        pairing = Pairing(anchor, partner, lam)
+        return mixer(lambda b: model(**b.inputs), Batch(batch, None), pairing, 0, "no").logits
+
     with torch.no_grad():
         torch.testing.assert_close(model(**batch).logits, alone, atol=1e-5, rtol=0)
-        every = torch.arange(len(texts))
-        mixer(every, every.flip(0), torch.full((len(texts),), 0.3))  # leaves nothing behind
-        torch.testing.assert_close(mixer(every, every.flip(0), torch.ones(len(texts))), alone, atol=1e-5, rtol=0)
-        torch.testing.assert_close(mixer(every.flip(0), every, torch.zeros(len(texts))), alone, atol=1e-5, rtol=0)
+        mixed(every, every.flip(0), torch.full((len(texts),), 0.3))  # leaves nothing behind
+        torch.testing.assert_close(mixed(every, every.flip(0), torch.ones(len(texts))), alone, atol=1e-5, rtol=0)
+        torch.testing.assert_close(mixed(every.flip(0), every, torch.zeros(len(texts))), alone, atol=1e-5, rtol=0)
     mixer.close()
 
 

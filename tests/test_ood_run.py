@@ -8,8 +8,7 @@ import importlib.util
 import json
 import random
 import sys
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,20 +274,10 @@ def test_rows_are_drawn_when_there_are_too_many(place: Place) -> None:
 
 
 @pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """pytorch_ood.detector. Its package imports image data sets and so torchvision, which detectors do not need: where
-    torchvision is missing or made for another torch, the package is entered without its __init__."""
-    spec = importlib.util.find_spec("pytorch_ood")
-    if spec is None or spec.submodule_search_locations is None:
+def library() -> Any:
+    if importlib.util.find_spec("pytorch_ood") is None:
         pytest.skip("pytorch-ood is not installed (pip install --no-deps pytorch-ood)")
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "pytorch_ood"}
-    bare = types.ModuleType("pytorch_ood")
-    bare.__path__ = list(spec.submodule_search_locations)
-    sys.modules["pytorch_ood"] = bare
-    yield importlib.import_module("pytorch_ood.detector")
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pytorch_ood"]:
-        del sys.modules[name]
-    sys.modules.update(before)
+    return other_detectors.library()
 
 
 @pytest.fixture
@@ -322,6 +311,13 @@ def test_definitions_agree_with_pytorch_ood(library: Any, evidence: Evidence) ->
         np.testing.assert_allclose(DETECTORS[name](evidence), scores.numpy(), rtol=2e-4, atol=2e-5, err_msg=name)
 
 
+def test_a_torchvision_that_does_not_fit_is_not_needed(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)  # importing it fails
+    other_detectors._forget()
+    assert other_detectors.library().MaxLogit.__module__ == "pytorch_ood.detector.maxlogit"
+    assert "pytorch_ood" not in sys.modules
+
+
 def test_its_other_detectors_run_under_their_own_names(library: Any, evidence: Evidence) -> None:
     found, left_out = other_detectors.strangeness(evidence, other_detectors.NAMES)
     assert set(found) == set(other_detectors.NAMES) and not left_out
@@ -334,7 +330,8 @@ def test_its_other_detectors_run_under_their_own_names(library: Any, evidence: E
 
 
 def test_without_the_library_the_extra_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pytorch_ood", None)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytorch_ood" else find(name))
     with pytest.raises(MissingExtra, match=r"leadline\[ood\]"):
         other_detectors.library()
     everything = experiment.detect(place.run, f"{place.other}#body", detectors="all")

@@ -129,9 +129,8 @@ def test_neutral_values_of_keys_to_come_are_accepted_and_others_refused():
                "training": {"checkpoint_minutes": 10, "steps": None}, "record": {"under_mixup": "auto"},
                "evaluate": {"ood": [], "features": None}, "base": {"run": "r", "labels": "same"}}  # fmt: skip
     assert recipe.load(neutral).data.train == "x.csv"
-    for key, value in (("mixup", {"alpha": 0.2}), ("evaluate", {"ood": ["y.csv"]})):
-        with pytest.raises(InputError, match="(mixup|out-of-distribution tests) .*later version"):
-            recipe.load({"data": {"train": "x.csv"}, key: value})
+    with pytest.raises(InputError, match="resampling .*later version"):
+        recipe.load({"data": {"train": "x.csv", "total": 100}})
 
 
 def test_names_that_look_like_numbers_or_truth_values(tmp_path):

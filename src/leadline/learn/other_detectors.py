@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,23 +65,34 @@ NAMES = tuple(PREFIX + name for name in OTHERS)
 
 
 def library() -> Any:
-    """pytorch_ood.detector, or an error that says what to install."""
+    """pytorch_ood.detector. Where the package cannot be loaded for want of a torchvision made for this torch, it is
+    entered beside its __init__: that imports image data sets, and detectors read no images."""
+    if importlib.util.find_spec("pytorch_ood") is None:
+        raise MissingExtra(f"--detectors {PREFIX}…", "ood")
     try:
-        from pytorch_ood import detector  # type: ignore[import-not-found, unused-ignore]
-    except ModuleNotFoundError as error:
-        if error.name != "pytorch_ood":
-            raise _unfit(error) from error
-        raise MissingExtra(f"--detectors {PREFIX}…", "ood") from None
-    except (ImportError, RuntimeError) as error:  # a torchvision made for another torch
-        raise _unfit(error) from error
-    return detector
+        return importlib.import_module("pytorch_ood.detector")
+    except (ImportError, RuntimeError):
+        return _beside_init()
 
 
-def _unfit(error: Exception) -> LeadlineError:
-    return LeadlineError(
-        f"pytorch-ood is installed but cannot be loaded ({str(error).splitlines()[0]}): it needs a torchvision "
-        "made for this torch; install both from the same index"
-    )
+def _beside_init() -> Any:
+    _forget()
+    spec = importlib.util.find_spec("pytorch_ood")
+    assert spec is not None
+    package = types.ModuleType("pytorch_ood")
+    package.__path__ = list(spec.submodule_search_locations or [])
+    sys.modules["pytorch_ood"] = package
+    try:
+        return importlib.import_module("pytorch_ood.detector")
+    except (ImportError, RuntimeError) as error:
+        raise LeadlineError(f"pytorch-ood is installed but cannot be loaded: {str(error).splitlines()[0]}") from error
+    finally:
+        _forget()  # who imports the package himself gets it whole
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pytorch_ood"]:
+        del sys.modules[name]
 
 
 @torch.no_grad()
