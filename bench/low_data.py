@@ -34,6 +34,7 @@ def main() -> None:
         for size in [int(word) for word in options.sizes.split(",")]:
             arms = ("full", METHOD, *([f"{METHOD}-original"] if size else []))
             document = definition(f"low-data-{size or 'all'}", {**data, "validation": None}, options, arms)
+            document["recipe"]["evaluate"] = {"splits": ["test"]}
             if size:
                 document["recipe"]["data"]["sample"] = {"n": size}
                 for trial in document["trials"]:
