@@ -20,7 +20,7 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "how_many_trained.py": ["--toy"], "ood.py": ["--toy", "--seeds", "2"],
        "mixup_speed.py": ["--toy"], "ablation.py": ["--toy"], "low_data.py": ["--toy", "--seeds", "2"]}  # fmt: skip
 MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py",
-             "ood.py", "ablation.py", "low_data.py"}  # fmt: skip
+             "ood.py", "ablation.py", "low_data.py", "kill.py", "throughput.py", "accumulation.py"}  # fmt: skip
 
 
 @pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
