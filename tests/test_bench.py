@@ -19,11 +19,11 @@ TOY = {"five_sets.py": ["--toy", "--seeds", "2"], "precision.py": ["--toy"], "sc
        "real_errors.py": ["--toy"], "action_score.py": ["--toy"], "humans.py": ["--toy"],
        "how_many_trained.py": ["--toy"], "ood.py": ["--toy", "--seeds", "2"],
        "mixup_speed.py": ["--toy"], "ablation.py": ["--toy"], "low_data.py": ["--toy", "--seeds", "2"]}  # fmt: skip
-MANY_RUNS = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py",
+TAKE_LONG = {"audit.py", "learn_from_it.py", "cleaning.py", "action_score.py", "humans.py", "how_many_trained.py",
              "ood.py", "ablation.py", "low_data.py", "kill.py", "throughput.py", "accumulation.py"}  # fmt: skip
 
 
-@pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in MANY_RUNS)) for s in TOY])
+@pytest.mark.parametrize("script", [pytest.param(s, marks=[pytest.mark.long] * (s in TAKE_LONG)) for s in TOY])
 def test_a_bench_at_toy_size(script, tmp_path):
     out = tmp_path / "result.json"
     arguments = [

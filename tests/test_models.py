@@ -16,9 +16,8 @@ from leadline import signals
 from leadline.errors import InputError
 from leadline.learn import models
 from leadline.learn.interpolate import Pairing, SentenceMix
-from leadline.learn.tasks.batch import Batch
 from leadline.learn.predict import batches, predict
-from leadline.learn.tasks.batch import pad
+from leadline.learn.tasks.batch import Batch, pad
 from leadline.learn.tasks.classification import Classification
 from leadline.learn.tasks.regression import Regression
 from leadline.recipe import Model
