@@ -17,15 +17,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
-from common import arguments, chosen, data_directory, machine, markdown, trained, workplace, write_json
+from common import arguments, chosen, data_directory, interval, machine, markdown, trained, workplace, write_json
+from sklearn.metrics import roc_auc_score
 
 from leadline import evaluate, experiment, sweep
 from leadline.data import tables
 from leadline.demo import write_demo
 from leadline.experiment.ood import DEFAULT, LANGUAGE
 from leadline.learn.other_detectors import NAMES
+from leadline.ood import IN
 
+ARMS = ("plain", "mixup")
+KINDS = ("semantic", "background", "near", "far")
+SHOWN = {"auroc": "AUROC", "fpr95_id_positive": "FPR@95, texts of the set accepted where 95 % of its own are kept",
+         "fpr95": "FPR@95, its own flagged where 95 % of the set are caught"}  # fmt: skip
 MIXUP = {"where": "sentence", "pairing": ["label"], "plain_epochs": 2}
 INSIDE = {  # train, test, text, label, id, max_length
     "sst2": ("sst2/train.csv.gz", "sst2/dev.csv", "sentence", "label", "idx", 64),
@@ -51,7 +58,12 @@ def main() -> None:
             arms = [{"name": "plain"}, {"name": "mixup", "set": {"mixup": MIXUP}}]
             document = {"name": f"ood-{name}", "recipe": recipe, "seeds": list(range(options.seeds)), "trials": arms}
             rows += measured(name, trained(document, place, options.jobs), sets, options)
-            found = {"rows": rows, "kinds": by_kind(rows), "mixup": mixed_minus_plain(rows)}
+            found = {
+                "rows": rows,
+                "kinds": by_kind(rows),
+                "words": words_or_classes(rows),
+                "mixup": mixed_minus_plain(rows),
+            }
             write_json(options.out, {"machine": machine(), **found})
     print(table(found))
 
@@ -116,12 +128,19 @@ def asked(
     )  # fmt: skip
     rows = [
         {"data": name, "set": one.name, "kinds": list(one.kinds), "n": found.rows(one.name), "n_id": found.n,
-         "detector": detector, "notes": found.told, **measures}
+         "detector": detector, "notes": found.told, **measures, **independent(found, one.name, detector)}
         for one in found.sets
         for detector, measures in found.results[one.name].items()
     ]  # fmt: skip
     write_json(kept, {"what": what, "rows": rows})
     return rows
+
+
+def independent(found: experiment.Detected, name: str, detector: str) -> dict[str, float]:
+    """AUROC by scikit-learn."""
+    inside, outside = (found.scores[detector][which] for which in (IN, name))
+    truth = np.repeat([0, 1], [len(inside), len(outside)])
+    return {"sklearn_auroc": float(roc_auc_score(truth, np.concatenate([inside, outside])))}
 
 
 def groups(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str, str], list[dict[str, Any]]]:
@@ -133,83 +152,105 @@ def groups(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str, str], list[d
 
 
 def by_kind(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean AUROC over sets and seeds of each kind: does density find background shift, and MSP semantic shift?"""
+    """Mean AUROC over the sets of each kind, a value per seed."""
     found = []
     for data in dict.fromkeys(row["data"] for row in rows):
         for arm, detector in dict.fromkeys((row["arm"], row["detector"]) for row in rows if row["data"] == data):
             mine = [r for r in rows if (r["data"], r["arm"], r["detector"]) == (data, arm, detector)]
-            means = {}
-            for kind in ("semantic", "background", "near", "far"):
-                values = [r["auroc"]["value"] for r in mine if kind in r["kinds"]]
-                means[kind] = sum(values) / len(values) if values else None
+            means: dict[str, list[float]] = {}
+            for kind in KINDS:
+                of = [r for r in mine if kind in r["kinds"]]
+                seeds = dict.fromkeys(r["seed"] for r in of)
+                means[kind] = [float(np.mean([r["auroc"]["value"] for r in of if r["seed"] == s])) for s in seeds]
             found.append({"data": data, "arm": arm, "detector": detector, **means})
     return found
 
 
-def mixed_minus_plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """AUROC with mixup minus without, paired over seeds, per set and detector."""
+def words_or_classes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """AUROC of perplexity minus that of MSP (plain models), per set: does density find background shift, MSP semantic?
+
+    Intervals are over the seeds of the classifier; the language model is one.
+    """
     found, cells = [], groups(rows)
-    for (data, name, detector, arm), mixed in cells.items():
-        plain = {row["seed"]: row["auroc"]["value"] for row in cells.get((data, name, detector, "plain"), [])}
-        if arm == "mixup":
-            differences = [row["auroc"]["value"] - plain[row["seed"]] for row in mixed if row["seed"] in plain]
-            mean, low, high = evaluate.mean_interval(differences)
-            found.append({"data": data, "set": name, "detector": detector, "difference": mean, "low": low, "high": high,
-                          "seeds": len(differences)})  # fmt: skip
+    for data, name in dict.fromkeys((row["data"], row["set"]) for row in rows):
+        plain, text = cells[data, name, "msp", "plain"], cells[data, name, "perplexity", "text"][0]
+        differences = [text["auroc"]["value"] - row["auroc"]["value"] for row in plain]
+        mean, low, high = evaluate.mean_interval(differences)
+        found.append({"data": data, "set": name, "kinds": text["kinds"], "value": mean, "low": low, "high": high,
+                      "seeds": len(plain)})  # fmt: skip
+    return found
+
+
+def mixed_minus_plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """AUROC with mixup minus without, paired over seeds, per set and detector; p of a data set corrected together."""
+    cells, found = groups(rows), []
+    for data in dict.fromkeys(row["data"] for row in rows):
+        names = [(name, detector) for d, name, detector, arm in cells if d == data and arm == "mixup"]
+        differences = []
+        for name, detector in names:
+            arms = [{r["seed"]: r["auroc"]["value"] for r in cells[data, name, detector, arm]} for arm in ARMS]
+            seeds = sorted(set(arms[0]) & set(arms[1]))
+            differences.append(evaluate.sign_flips(*([values[s] for s in seeds] for values in arms)))
+        for (name, detector), d in zip(names, evaluate.corrected(differences), strict=True):
+            found.append({"data": data, "set": name, "detector": detector, "value": d.value, "low": d.low,
+                          "high": d.high, "p": d.p, "p_holm": d.p_holm, "lowest_p": d.lowest_p, "seeds": d.n})  # fmt: skip
     return found
 
 
 def table(result: dict[str, Any]) -> str:
-    """AUROC by detector and set, plain models; FPR@95; by kind of shift; what mixup changes."""
-    rows = result["rows"]
+    """AUROC and FPR@95 by detector and set; by kind of shift; words or classes; what mixup changes."""
+    return "\n\n".join(_of_data(result, data) for data in dict.fromkeys(row["data"] for row in result["rows"]))
+
+
+def _of_data(result: dict[str, Any], data: str) -> str:
+    mine = {key: [row for row in result[key] if row["data"] == data] for key in ("rows", "kinds", "words", "mixup")}
+    plain = [row for row in mine["rows"] if row["arm"] != "mixup"]
     said = []
-    for data in dict.fromkeys(row["data"] for row in rows):
-        mine = [row for row in rows if row["data"] == data and row["arm"] != "mixup"]
-        for measure, name in (("auroc", "AUROC"), ("fpr95", "FPR@95 (in distribution flagged)")):
-            said += [
-                f"**Trained on {data}: {name}**, mean over seeds (half width of the 95 % interval)",
-                matrix(mine, measure),
-            ]
-        said += [
-            "By kind of shift, mean AUROC over the sets:",
-            of_kinds([k for k in result["kinds"] if k["data"] == data]),
-        ]
-        said += ["AUROC with mixup minus without:", of_mixup([m for m in result["mixup"] if m["data"] == data])]
-    return "\n\n".join(said)
+    for measure, name in SHOWN.items():
+        said += [f"**Trained on {data}: {name}**", matrix(plain, measure)]
+    said += ["Mean AUROC over the sets of each kind [over seeds]:", of_kinds(mine["kinds"])]
+    said += ["AUROC of perplexity minus that of MSP [over seeds of the classifier]:", of_words(mine["words"])]
+    lowest = max(row["lowest_p"] for row in mine["mixup"])
+    said += [f"AUROC with mixup minus without [over seeds]; p cannot fall below {lowest:.2g}:", of_mixup(mine["mixup"])]
+    worst = max(abs(row["sklearn_auroc"] - row["auroc"]["value"]) for row in mine["rows"])
+    return "\n\n".join([*said, f"Largest difference of an AUROC from scikit-learn's: {worst:.1e}."])
 
 
 def matrix(rows: list[dict[str, Any]], measure: str) -> str:
+    """Mean over seeds; in brackets the half width of the 95 % interval, of language models over rows."""
     sets = {row["set"]: f"{row['set']}, {', '.join(row['kinds'])} ({row['n']:,})" for row in rows}
     cells: dict[str, dict[str, list[dict[str, float]]]] = {}
     for row in rows:
         cells.setdefault(row["detector"], {}).setdefault(row["set"], []).append(row[measure])
-    lines = [[name, *(width(found[s]) if s in found else "" for s in sets)] for name, found in cells.items()]
+    lines = [[name, *(_width(found[s]) if s in found else "" for s in sets)] for name, found in cells.items()]
     return markdown(["detector", *sets.values()], lines)
 
 
-def width(figures: list[dict[str, float]]) -> str:
-    """Of one seed the bootstrap's interval over rows, of several Student's over seeds."""
+def _width(figures: list[dict[str, float]]) -> str:
     value, low, high = (figures[0][key] for key in ("value", "low", "high"))
     if len(figures) > 1:
         value, low, high = evaluate.mean_interval([figure["value"] for figure in figures])
-    return f"{value:.3f} ({(high - low) / 2:.3f})"
+    return f"{value:.3f} (±{(high - low) / 2:.3f})"
 
 
 def of_kinds(rows: list[dict[str, Any]]) -> str:
-    kinds = ("semantic", "background", "near", "far")
-    lines = [[row["detector"], row["arm"], *("" if row[k] is None else f"{row[k]:.3f}" for k in kinds)] for row in rows]
-    return markdown(["detector", "arm", *kinds], lines)
+    lines = [[row["detector"], row["arm"], *(interval(row[k]) if row[k] else "" for k in KINDS)] for row in rows]
+    return markdown(["detector", "arm", *KINDS], lines)
+
+
+def of_words(rows: list[dict[str, Any]]) -> str:
+    return markdown(["against", "kinds", "difference"], [[r["set"], ", ".join(r["kinds"]), _signed(r)] for r in rows])
 
 
 def of_mixup(rows: list[dict[str, Any]]) -> str:
     sets = list(dict.fromkeys(row["set"] for row in rows))
     cells = {(row["detector"], row["set"]): row for row in rows}
-
-    def said(row: dict[str, Any]) -> str:
-        return f"{row['difference']:+.3f}" + ("" if row["seeds"] < 2 else f" [{row['low']:+.3f}, {row['high']:+.3f}]")
-
-    lines = [[d, *(said(cells[d, s]) for s in sets)] for d in dict.fromkeys(row["detector"] for row in rows)]
+    lines = [[d, *(_signed(cells[d, s]) for s in sets)] for d in dict.fromkeys(row["detector"] for row in rows)]
     return markdown(["detector", *sets], lines)
+
+
+def _signed(row: dict[str, Any]) -> str:
+    return f"{row['value']:+.3f}" + ("" if row["seeds"] < 2 else f" [{row['low']:+.3f}, {row['high']:+.3f}]")
 
 
 if __name__ == "__main__":
