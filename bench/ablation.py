@@ -64,6 +64,7 @@ def definition(
     recipe = document["recipe"]
     recipe["data"] |= data
     recipe["training"]["epochs"] = options.epochs
+    recipe["evaluate"]["splits"] = ["test"]
     if options.toy:
         recipe |= {"model": TINY["model"], "evaluate": {"splits": ["test"], "robustness": {"typos": 0.1}}}
         recipe["training"] |= {"max_length": 32, "learning_rate": 5e-3}

@@ -4,18 +4,20 @@
 
 Step: the same 32 texts, plain and mixed in turns, in one run, MiniLM in the precision of the machine; mixed at the
 sentence vector, the embeddings and between layers, without a record and with one of clean outcomes; and by two
-passes, one for the anchors and one for the partners. Epoch: all rows, plain and mixed in turns, both as the engine
-lays them out. Training: a mixed epoch of the engine, in its own precision and in float32, beside a plain loop in the
-shape of the reference (two passes, every text padded to max_length, float32, torch's AdamW). Ratios of times, medians
-over pairs with 95 % bootstrap intervals. Writes bench/results/mixup_speed.json.
+passes, one for the anchors and one for the partners. Only the optimiser step is timed. Epoch: all rows, plain and mixed
+in turns, packed as the engine does on a processor, and in buckets of similar length. Training: a mixed epoch of the
+engine, in its own precision and in float32, in turns with a plain loop in the shape of the reference (two passes, every
+text padded to max_length, float32, torch's AdamW). Ratios of times, medians over pairs with 95 % bootstrap intervals.
+Writes bench/results/mixup_speed.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from throughput import BATCH, LENGTH, Data, network
 
 from leadline import Recorder
 from leadline.experiment import accelerate
-from leadline.learn import models
+from leadline.learn import loop, models
 from leadline.learn.interpolate import Mixed, Pairing, Run
 from leadline.learn.loop import Fit, Material
 from leadline.learn.tasks.batch import Batch
@@ -36,7 +38,17 @@ from leadline.plans import mix
 from leadline.plans.epoch import Epoch
 from leadline.recipe import Mixup, Record, Training
 
-WARM = 3  # pairs that are not counted
+WARM = 2  # pairs that are not counted
+
+
+class Timed(Fit):
+    """Notes how long every optimiser step takes."""
+
+    def _step(self, *args: Any) -> Any:
+        began = time.perf_counter()
+        done = super()._step(*args)
+        self.__dict__.setdefault("step_seconds", []).append(time.perf_counter() - began)
+        return done
 
 
 class TwoPasses:
@@ -60,7 +72,7 @@ class TwoPasses:
         self.hook.remove()
 
 
-class TwoPassFit(Fit):
+class TwoPassFit(Timed):
     def _mixer(self) -> Any:
         return TwoPasses(self.model)
 
@@ -80,26 +92,44 @@ def in_turns(n: int, seed: int = 0) -> Callable[[int], Epoch]:
 
 
 def timed(
-    data: Data, options: argparse.Namespace, where: str, epochs: int, recorded: bool, precision: str
+    data: Data,
+    options: argparse.Namespace,
+    where: str,
+    epochs: int,
+    *,
+    recorded: bool = False,
+    precision: str = "auto",
+    packed: bool = True,
 ) -> np.ndarray:
-    """(epochs,) seconds of plain and mixed epochs in turns."""
+    """(epochs,) seconds that the steps of plain and mixed epochs took, in turns."""
     model, tokenizer = network("tiny" if options.toy else "minilm", data, 0, ours=True)
     task = Classification(TextEncoder(tokenizer, ["text"], LENGTH))
     encoded, n = task.encode([{"text": text} for text in data.texts]), len(data.texts)
     lengths = np.array([task.length(row) for row in encoded])
-    seconds: list[float] = []
-    kind = TwoPassFit if where == "two passes" else Fit
-    with tempfile.TemporaryDirectory() as scratch:
+    kind = TwoPassFit if where == "two passes" else Timed
+    with tempfile.TemporaryDirectory() as scratch, layout(packed):
         labels = [data.classes[k] for k in data.y]
         recorder = Recorder(range(n), labels, classes=data.classes, to=Path(scratch) / "r") if recorded else None
-        kind(
+        fit = kind(
             model, task, Material(encoded, data.y, lengths, np.ones(n), len(data.classes)), in_turns(n),
             Training(epochs=epochs, batch_size=BATCH, max_length=LENGTH, log_every=10**6), 5e-5, accelerate(precision),
             recorder=recorder, record=Record(under_mixup=True) if recorded else None,
             mixup=None if where in ("sentence", "two passes") else Mixup(where=where, pairing=["random"]),
-            tell=lambda event: seconds.append(event["seconds"]) if event["event"] == "epoch" else None,
-        ).run()  # fmt: skip
-    return np.array(seconds)
+        )  # fmt: skip
+        fit.run()
+    return np.array(fit.step_seconds).reshape(epochs, -1).sum(1)
+
+
+@contextlib.contextmanager
+def layout(packed: bool) -> Iterator[None]:
+    """Inside, texts are packed where the engine packs, or padded to those of similar length."""
+    own = loop.packing.packed
+    try:
+        if not packed:
+            loop.packing.packed = lambda *_: contextlib.nullcontext()
+        yield
+    finally:
+        loop.packing.packed = own
 
 
 def ratio(seconds: np.ndarray) -> dict[str, Any]:
@@ -158,16 +188,31 @@ def measured(data: Data, options: argparse.Namespace) -> dict[str, Any]:
     ways = [("sentence", False), ("sentence", True), ("embedding", False), ("embedding", True), ("layer", False),
             ("layer", True), ("two passes", False)]  # fmt: skip
     for where, recorded in ways if not options.toy else [ways[0], ways[5], ways[6]]:
-        seconds = timed(few, options, where, 2 * (options.repeats + WARM), recorded, "auto")
+        seconds = timed(few, options, where, 2 * (options.repeats + WARM), recorded=recorded)
         steps[f"{where}{', clean outcomes recorded' if recorded else ''}"] = ratio(seconds)
         print(where, recorded, flush=True)
     epochs, pairs = {}, 1 if options.toy else 5
-    for where in ("sentence", "layer"):
-        epochs[where] = ratio(timed(data, options, where, 2 * (pairs + WARM), False, "auto"))
-    times = {"reference": [reference(data, options) for _ in range(1 if options.toy else 2)]}
-    for precision in ("auto", "fp32"):
-        times[precision] = timed(data, options, "sentence", 2 * (WARM + 1), False, precision)[1::2][1:].tolist()
-    return {"steps": steps, "epochs": epochs, "training": times}
+    for where in ("sentence",) if options.toy else ("sentence", "embedding", "layer"):
+        for packed in (True, False):
+            name = f"{where}, {'packed' if packed else 'in buckets'}"
+            epochs[name] = ratio(timed(data, options, where, 2 * (pairs + WARM), packed=packed))
+            print(name, flush=True)
+    return {"steps": steps, "epochs": epochs, "training": trainings(data, options, 1 if options.toy else 4)}
+
+
+def trainings(data: Data, options: argparse.Namespace, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a mixed epoch, the ways in turns: {way: a value per round}."""
+    times: dict[str, list[float]] = {"reference": [], "auto": [], "fp32": []}
+    for _ in range(rounds):
+        times["reference"].append(reference(data, options))
+        for precision in ("auto", "fp32"):
+            seconds = timed(data, options, "sentence", 4, precision=precision)
+            times[precision].append(float(seconds[3]))  # the second mixed epoch
+    return times
+
+
+def _range(x: np.ndarray) -> str:
+    return f"{np.median(x):.1f} ({x.min():.1f} to {x.max():.1f})"
 
 
 def table(found: dict[str, Any]) -> str:
@@ -180,10 +225,13 @@ def table(found: dict[str, Any]) -> str:
     n = found.get("n", 0)
     epochs = [line(name, r, n) for name, r in found["epochs"].items()] if n else []
     second = markdown(["a whole epoch, mixed at", *head[1:]], epochs) if epochs else ""
-    reference = float(np.median(found["training"]["reference"]))
+    reference = np.array(found["training"]["reference"])
     third = markdown(
-        ["a mixed epoch", "seconds", "faster than the reference's shape"],
-        [[name, f"{np.median(t):.1f}", f"{reference / np.median(t):.1f}"] for name, t in found["training"].items()],
+        ["a mixed epoch", "rounds", "seconds, median", "times faster than the reference's shape, median (range)"],
+        [
+            [name, str(len(t)), f"{np.median(t):.1f}", _range(reference / np.array(t))]
+            for name, t in found["training"].items()
+        ],
     )
     return "\n\n".join(part for part in (steps, second, third) if part)
 

@@ -192,8 +192,8 @@ def mixed_minus_plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             seeds = sorted(set(arms[0]) & set(arms[1]))
             differences.append(evaluate.sign_flips(*([values[s] for s in seeds] for values in arms)))
         for (name, detector), d in zip(names, evaluate.corrected(differences), strict=True):
-            found.append({"data": data, "set": name, "detector": detector, "value": d.value, "low": d.low,
-                          "high": d.high, "p": d.p, "p_holm": d.p_holm, "lowest_p": d.lowest_p, "seeds": d.n})  # fmt: skip
+            figures = {key: getattr(d, key) for key in ("value", "low", "high", "p", "p_holm", "lowest_p")}
+            found.append({"data": data, "set": name, "detector": detector, **figures, "seeds": d.n})
     return found
 
 

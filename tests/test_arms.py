@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from conftest import write_tiny
 from leadline import evaluate, sweep
 from leadline.errors import InputError
 from leadline.figures import arms as drawing
+from leadline.sweep import arms
 
 BASE = {"run": "trial:full", "max_epochs": 2}
 MIXUP = {"pairing": ["region", "label", "entropy"], "plain_epochs": 1}
@@ -151,6 +153,35 @@ def test_the_command_prints_and_writes(trained, leadline, tmp_path):
     assert status == 2 and "Did you mean `mixed`" in err
     status, _, err = leadline("sweep", "summary", trained.path, "--claim", "mixed")
     assert status == 2 and "only with --arms" in err
+
+
+def test_a_split_without_predictions_and_a_claim_without_its_arm(trained):
+    with pytest.raises(InputError, match="no trial has predictions for `tset`; there are: test, validation"):
+        sweep.study(trained, split="tset")
+    assert sweep.study(trained, claimed="full").notes[-1].startswith("no claim: full is what the others are compared")
+
+
+def test_arms_with_other_rows_have_no_claim_and_no_changed_rows(trained, monkeypatch):
+    """Rows are compared by id, never by place."""
+    honest = arms.answers
+
+    def other(run, split):
+        said = honest(run, split)
+        if run.name.startswith("mixed"):
+            said = replace(said, table=said.table.with_columns(id="x" + pl.col("id").cast(pl.String)))
+        return said
+
+    monkeypatch.setattr(arms, "answers", other)
+    found = sweep.study(trained)
+    assert found.claim == [] and found.changed.height == 0
+    assert any("ids" in note for note in found.notes) and "no claim about mixed: see above" in found.notes
+
+
+def test_files_of_an_earlier_study_do_not_stay(trained, found, tmp_path):
+    sweep.write_study(found, tmp_path)
+    assert (tmp_path / "changed.csv").is_file()
+    sweep.write_study(replace(found, changed=pl.DataFrame()), tmp_path)
+    assert not (tmp_path / "changed.csv").exists() and (tmp_path / "f1.png").is_file()
 
 
 def test_the_recipe_of_the_repository_has_the_arms_of_the_paper():

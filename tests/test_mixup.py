@@ -13,10 +13,15 @@ import torch
 import transformers
 
 import leadline
+from leadline import runs
 from leadline.demo import write_demo
 from leadline.errors import InputError
+from leadline.experiment import mixed
+from leadline.experiment.features import features
 from leadline.learn import models
-from leadline.runs import Run
+from leadline.plans.epoch import Epoch, every, units
+from leadline.runs import Run, Standing
+from leadline.runs.place import model_files
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,8 @@ def test_a_run_mixes_and_says_what_it_did(base: Run, where: str) -> None:
     assert "{zhang2018," in references and f"{{{cites}," in references
     assert run.signals.n_epochs == 2  # consistency asks for clean answers, so they are recorded
     assert np.isfinite([event["train"]["loss"] for event in run.events("epoch")]).all()
+    (checked,) = run.events("check")  # hard examples are left out on purpose, so no outcome is missing
+    assert "every example has an outcome" not in [check["name"] for check in checked["checks"]]
 
 
 def test_clean_answers_between_layers_are_recorded_on_request_only(base: Run) -> None:
@@ -119,6 +126,8 @@ def test_the_layers_before_the_classifier_are_trained_saved_and_loaded(base: Run
         ({"where": "layer", "layers": [3]}, "no layer 3"),
         ({"where": "attention"}, "mixup.where"),
         ({"where": "pixel"}, "pixel mixes images; classification reads texts"),
+        ({"pairing": []}, "nothing is named"),
+        ({"lam": 0.3, "draw": "batch"}, "a fixed lambda is not drawn"),
         ({"where": "span", "alpha": 0.5}, "decides lambda by the length"),
         ({"where": "layer", "span": 0.2}, "only `where: span`"),
     ],
@@ -128,6 +137,65 @@ def test_a_bad_recipe_is_one_line(base: Run, mixup: dict[str, Any], sentence: st
     with pytest.raises(InputError, match=sentence):
         train(base, mixup)
     assert sorted(base.path.parent.glob("*/signals")) == before
+
+
+def epoch_of(base: Run, **mixup: Any) -> tuple[Epoch, np.ndarray, list[str]]:
+    """The first mixed epoch of a recipe, the regions (N,), what is told."""
+    asked = leadline.recipe.load(recipe(base, mixup={"plain_epochs": 0, **mixup}))
+    assert asked.base is not None and asked.mixup is not None
+    standing = Standing(base, base.train, asked.base)
+    source = mixed.Source(base.train, lambda: standing, True)
+    rows = mixed.kept(asked.mixup, np.arange(len(base.train)), source)
+    plan, told = mixed.plan(asked, rows, source, len(rows), every(rows))
+    return plan(0), standing.category, told
+
+
+def test_pairs_are_those_that_the_words_say(base: Run) -> None:
+    gold = base.train.gold
+    crossed, category, told = epoch_of(base, pairing=["cross-region", "label", "entropy"])
+    assert crossed.partners is not None
+    apart = crossed.rows != crossed.partners
+    assert apart.sum() > 20 and (category[crossed.rows] != category[crossed.partners])[apart].all()
+    assert (gold[crossed.rows] == gold[crossed.partners]).all() and set(category[crossed.rows]) == {"easy", "ambiguous"}
+
+    inside, category, _ = epoch_of(base, pairing=["region"], include_none=True)
+    assert inside.partners is not None and sorted(inside.rows) == sorted(inside.partners)
+    assert (category[inside.rows] == category[inside.partners]).all()
+    assert sorted(inside.rows) == list(np.flatnonzero(category != "hard"))
+
+    shuffle, _, told = epoch_of(base, pairing=["random"], permutation=True)
+    assert shuffle.partners is not None and sorted(shuffle.rows) == sorted(shuffle.partners)
+    assert "is encoded once more" in told[-1] and len(units(shuffle)[0]) > len(shuffle) * 0.8  # no matching
+
+
+@pytest.mark.parametrize(("word", "best"), [("similar", np.argmax), ("dissimilar", np.argmin)])
+def test_the_most_and_the_least_similar_of_the_same_label(base: Run, word: str, best: Any) -> None:
+    found, _, _ = epoch_of(base, pairing=["label", word])
+    vectors = features(base)  # of the base's model
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness = vectors @ vectors.T
+    assert found.partners is not None and len(found) == len(base.train)
+    for row, partner in zip(found.rows, found.partners, strict=True):
+        others = np.flatnonzero((base.train.gold == base.train.gold[row]) & (np.arange(len(base.train)) != row))
+        assert likeness[row, partner] == pytest.approx(likeness[row, others[best(likeness[row, others])]], abs=1e-6)
+
+
+def test_a_probe_that_pairs_is_in_the_key(base: Run) -> None:
+    """Probed again with another outcome, the recipe is another run; so are other vectors of the base's model."""
+    asked = leadline.recipe.load(recipe(base, mixup={"pairing": ["label", "vog"], "plain_epochs": 1}))
+    folder = base.path / "probes"
+    folder.mkdir(exist_ok=True)
+    keys = []
+    for value in (0.0, 1.0):
+        np.save(folder / "vog.npy", np.full(len(base.train), value))
+        keys.append(runs.key(asked, base.examples, base))
+    (folder / "vog.npy").unlink()
+    assert keys[0] != keys[1]
+    alike = leadline.recipe.load(recipe(base, mixup={"pairing": ["similar"], "plain_epochs": 1}))
+    model = [path for path in model_files(str(base.path / "model")) if path.suffix == ".safetensors"]
+    assert model and runs.key(alike, base.examples, base, lambda path: "00" if path in model else "11") != runs.key(
+        alike, base.examples, base, lambda path: "11"
+    )
 
 
 def test_an_empty_region_is_named(base: Run) -> None:

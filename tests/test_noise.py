@@ -118,10 +118,12 @@ def test_a_row_depends_on_its_id_the_seed_and_the_column_alone():
 
 
 def test_what_is_asked_for():
-    everything = stresses([])
+    everything = dict(stresses([]))
     assert list(everything) == [*NOISES, FGSM] and everything["typos"] == 0.05 and everything[FGSM] == 0.1
-    assert stresses(["typos=0.2", "casing"]) == {"typos": 0.2, "casing": 1.0}
-    assert stresses({"fgsm": None, "swaps": 0}) == {"fgsm": 0.1, "swaps": 0.0}
+    assert stresses(["typos=0.2", "casing"]) == [("typos", 0.2), ("casing", 1.0)]
+    assert stresses({"fgsm": None, "swaps": 0}) == [("fgsm", 0.1), ("swaps", 0.0)]
+    assert stresses(["typos=0.05", "typos=0.2", "typos=0.2"]) == [("typos", 0.05), ("typos", 0.2)]
+    assert stresses({"typos": [0.05, 0.2]}) == [("typos", 0.05), ("typos", 0.2)]
     with pytest.raises(InputError) as told:
         stresses(["typoss", "swaps=2", "fgsm=-1", "casing=much"])
     said = str(told.value)

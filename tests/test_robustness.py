@@ -15,6 +15,7 @@ from conftest import write_tiny
 from leadline import evaluate as metrics_room
 from leadline.data.noise import NOISES, noisy_column
 from leadline.errors import InputError
+from leadline.evaluate import holm
 from leadline.experiment import evaluate, keep_robustness, robustness, sliced
 from leadline.experiment.evaluation import Loaded, subject
 from leadline.learn.perturb import fgsm
@@ -157,6 +158,8 @@ def test_the_command_measures_prints_and_keeps(run, leadline, tmp_path):
     status, out, _ = leadline("evaluate", run.path, "--data", file, "--robustness", "casing", "--slices", "class")
     assert status == 0 and "casing=1" in out and "minus clean" in out and "wet" in out
     assert (run.path / "results.json").read_text() == before  # other rows are not the run's
+    family = [v["accuracy"]["p"] for k, v in kept.items() if "+" in k]  # measured in two goes, corrected as one
+    assert [v["accuracy"]["p_holm"] for k, v in kept.items() if "+" in k] == pytest.approx(list(holm(family)))
     status, _, err = leadline("evaluate", run.path, "--robustness", "typoes")
     assert status == 2 and "Did you mean `typos`" in err
 
@@ -166,6 +169,14 @@ def test_a_wrong_recipe_stops_before_training(tmp_path):
     for asked, words in (({"noise": 1}, "there is no `noise`"), ({"typos": 3}, "from 0 to 1")):
         with pytest.raises(InputError, match=words):
             package.train({"data": {"train": str(tmp_path / "a.csv")}, "evaluate": {"robustness": asked}})
+
+
+def test_noise_without_rows_that_are_held_out_stops_before_training(tmp_path):
+    write_tiny(tmp_path / "a.csv")
+    data = {"train": str(tmp_path / "a.csv"), "id": "id", "validation": None}
+    with pytest.raises(InputError, match=r"evaluate\.robustness needs rows that are not trained on"):
+        package.train({"data": data, "model": "tiny", "evaluate": {"robustness": []}}, root=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
 
 
 def test_every_kind_has_a_sentence_and_a_default():

@@ -44,11 +44,16 @@ def _made(found: Study) -> None:
     regions = list(dict.fromkeys(region for arm in found.arms for region in arm.regions))
     header = ["arm", "seeds", "trained on", "discarded", "steps", "examples seen", *regions]
     rows = [
-        [arm.name, len(arm.seeds), *(_whole(n) for n in (arm.trained_on, arm.discarded, arm.steps, arm.examples_seen)),
+        [arm.name, len(arm.seeds), *_parts(arm.trained_on, arm.discarded), _whole(arm.steps), _whole(arm.examples_seen),
          *(_whole(arm.regions.get(region)) for region in regions)]
         for arm in found.arms
     ]  # fmt: skip
     print_table("what each arm was trained on (means over seeds)", header, rows)
+
+
+def _parts(trained_on: float, discarded: float) -> tuple[int, int]:
+    """Rounded so that they add up."""
+    return round(trained_on), round(trained_on + discarded) - round(trained_on)
 
 
 def _whole(n: float | None) -> int | None:
@@ -79,20 +84,26 @@ def _changed(found: Study) -> None:
     counts = dict(table["kind"].value_counts().iter_rows())
     title = f"{found.claimed} repairs {counts.get('repaired', 0)} rows of {found.against} and breaks "
     title += f"{counts.get('broken', 0)} (right: share of the seeds)"
-    text = table.columns[-1]
+    inputs = table.columns[table.columns.index("region") + 1 :]
     header = ["", "id", "label", "right before", "after", "entropy before", "after", "region", "text"]
     rows = []
     for kind in ("repaired", "broken"):
         for row in table.filter(table["kind"] == kind).head(SHOWN // 2).to_dicts():
             numbers = [row[k] for k in ("right_before", "right_after", "entropy_before", "entropy_after")]
-            rows.append([kind, row["id"], row["label"], *numbers, row["region"] or "", str(row[text])[:60]])
+            rows.append(
+                [
+                    kind,
+                    row["id"],
+                    row["label"],
+                    *numbers,
+                    row["region"] or "",
+                    " | ".join(str(row[name]) for name in inputs)[:60],
+                ]
+            )
     print_table(title, header, rows)
 
 
 def _claim(found: Study) -> None:
-    if found.claimed is None:
-        print("no claim: no finished trial mixes by region, label and entropy; name one with --claim")
-        return
     for test in found.claim:
         d = test.difference
         few = test.over == "seeds" and d.lowest_p > 0.05

@@ -159,6 +159,10 @@ def summary(
     """
     from leadline import sweep as sweeps
 
+    if arms and metric:
+        from leadline.errors import InputError
+
+        raise InputError("--metric: --arms has its own metrics")
     if arms:
         return _arms(_load(place, root), split, against, claim, output, json)
     for option, given in (("--claim", claim), ("-o", output)):

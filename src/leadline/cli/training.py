@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -171,8 +172,10 @@ def evaluate(
     Example: leadline evaluate runs/reviews-minilm-1 --data new.csv
     """
     from leadline import experiment, runs
+    from leadline.data.noise import stresses
 
     columns = {"text": _text(text), "label": label, "label_distribution": one_or_more(label_distribution)}
+    kinds = None if robustness is None else stresses([] if robustness == "all" else split_list(robustness))
     found = experiment.evaluate(
         model, data, split=split, precision=precision, calibrate_on=calibrate_on, scaled_predictions=scaled,
         **{name: value for name, value in columns.items() if value},
@@ -182,7 +185,7 @@ def evaluate(
     if output is not None:
         runs.write_parquet(output, found.predictions)
     n = found.predictions.height
-    further = _further(model, data, split, precision, robustness, slices, seed, columns)
+    further = _further(model, data, split, precision, kinds, slices, seed, columns)
     if json:
         print_json(
             {"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds}
@@ -209,7 +212,7 @@ def _further(
     data: str | None,
     split: str,
     precision: str,
-    robustness: str | None,
+    kinds: Sequence[tuple[str, float]] | None,
     slices: str | None,
     seed: int,
     columns: dict[str, Any],
@@ -219,9 +222,9 @@ def _further(
 
     given = {name: value for name, value in columns.items() if value}
     further: dict[str, Any] = {}
-    if robustness is not None:
-        kinds = [] if robustness == "all" else split_list(robustness)
-        stressed = experiment.robustness(model, data, kinds=kinds, split=split, precision=precision, seed=seed, **given)
+    if kinds is not None:
+        asked = [f"{kind}={rate!r}" for kind, rate in kinds]
+        stressed = experiment.robustness(model, data, kinds=asked, split=split, precision=precision, seed=seed, **given)
         further |= {"robustness": stressed.results(), "clean": stressed.clean}
         if data is None:
             experiment.keep_robustness(model, stressed)

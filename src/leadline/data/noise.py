@@ -61,33 +61,45 @@ def noisy_column(
 
     Raises InputError for a kind that does not exist and a rate outside [0, 1].
     """
-    stresses({kind: rate})
+    stresses({kind: [rate]})
     if kind == FGSM:
         raise InputError(f"{FGSM} is no noise of characters: it needs the model (`leadline evaluate RUN --robustness`)")
     return [noisy(text, kind, rate, _rng(seed, kind, column, name)) for text, name in zip(texts, ids, strict=True)]
 
 
-def stresses(asked: Mapping[str, float | None] | Sequence[str]) -> dict[str, float]:
-    """{kind: rate} of what is asked: names, `name=rate`, or a mapping; nothing asked means all at their defaults.
+Asked = Mapping[str, float | Sequence[float] | None] | Sequence[str]
 
-    `fgsm` has an epsilon instead of a rate. Raises InputError that tells all that is wrong.
+
+def stresses(asked: Asked) -> list[tuple[str, float]]:
+    """[(kind, rate)] of what is asked: names, `name=rate`, or {name: rate or rates}; of nothing, all at their defaults.
+
+    `fgsm` has an epsilon instead of a rate. What is asked twice is done once. Raises InputError that tells all that is
+    wrong.
     """
     defaults = {**{name: noise.rate for name, noise in NOISES.items()}, FGSM: 0.1}
-    given = dict(asked) if isinstance(asked, Mapping) else dict(_parted(word) for word in asked)
-    problems, found = [], {}
-    for kind, value in given.items():
+    problems, found = [], []
+    for kind, value in _each(asked):
         if kind not in defaults:
             problems.append(f"there is no `{kind}`.{nearest(kind, defaults)} Known: {', '.join(defaults)}")
             continue
         rate = defaults[kind] if value is None else _number(value)
-        found[kind] = rate
+        found.append((kind, rate))
         if kind == FGSM and not 0 <= rate < np.inf:
             problems.append(f"`{FGSM}={value}`: its epsilon is a number from 0 on")
         elif kind != FGSM and not 0 <= rate <= 1:
             problems.append(f"`{kind}={value}`: the rate is a share of the {NOISES[kind].unit}s, from 0 to 1")
     if problems:
         raise all_at_once("robustness", problems)
-    return found or defaults
+    return list(dict.fromkeys(found)) or list(defaults.items())
+
+
+def _each(asked: Asked) -> list[tuple[str, float | None]]:
+    if not isinstance(asked, Mapping):
+        return [_parted(word) for word in asked]
+    found: list[tuple[str, float | None]] = []
+    for kind, rate in asked.items():
+        found += [(kind, one) for one in rate] if isinstance(rate, Sequence) else [(kind, rate)]
+    return found
 
 
 def _parted(word: str) -> tuple[str, float | None]:

@@ -13,7 +13,7 @@ from leadline.data.examples import Examples
 from leadline.errors import InputError
 from leadline.experiment.features import features
 from leadline.plans import mix
-from leadline.plans.epoch import Plan
+from leadline.plans.epoch import Plan, units
 from leadline.recipe import Mixup, Recipe
 from leadline.runs import Standing
 
@@ -70,11 +70,14 @@ def plan(recipe: Recipe, rows: np.ndarray, source: Source, size: int, plain: Pla
     if mixup.where == "span":
         share = "by the length of the span"
     left_out = len(source.train) - len(rows)
+    single = int((units(first)[1] < 0).sum()) - alone
     said = [
         f"mixup after {mixup.plain_epochs} plain epochs: {', '.join(mixup.pairing)} at {mixup.where}, lambda {share}"
         f"{folded} per {mixup.draw}; {len(first):,} entries an epoch over {len(rows):,} examples "
         f"({left_out:,} discarded), {alone:,} paired with themselves"
     ]
+    if single:
+        said += [f"{single:,} of these entries do not share a step with their partner's own: it is encoded once more"]
     return made, said
 
 

@@ -13,8 +13,9 @@ import polars as pl
 from leadline import evaluate as metrics_room
 from leadline import report, runs
 from leadline.data.examples import Examples
-from leadline.data.noise import FGSM, noisy_column, stresses
-from leadline.evaluate import Difference, corrected
+from leadline.data.noise import FGSM, Asked, noisy_column, stresses
+from leadline.errors import InputError
+from leadline.evaluate import Difference, corrected, holm
 from leadline.experiment.evaluation import Loaded, subject
 from leadline.experiment.job import answers
 from leadline.learn import ranks
@@ -71,7 +72,7 @@ def robustness(
     model: str | Path,
     data: Any = None,
     *,
-    kinds: Mapping[str, float | None] | Sequence[str] = (),
+    kinds: Asked = (),
     split: str = "test",
     precision: str = "auto",
     metrics: Sequence[str] | None = None,
@@ -80,7 +81,7 @@ def robustness(
 ) -> Robustness:
     """Metrics of a trained model on disturbed rows beside those on the rows as they are; arguments as `evaluate`.
 
-    kinds    names of `data.noise.NOISES`, or `fgsm`, each with a rate or without one (its default); none: all
+    kinds    names of `data.noise.NOISES`, or `fgsm`, each with a rate, several, or none (its default); nothing: all
     metrics  default: accuracy, macro F1, NLL and ECE; for numbers RMSE, MAE and Pearson
     seed     of the noise; with it and a row's id the noise of the row is fixed
 
@@ -94,7 +95,7 @@ def robustness(
     names = list(metrics) if metrics else list(STRESSED[bool(part.classes)])
     clean = _said(loaded, part, None, 0.0, seed)
     found = []
-    for kind, rate in wanted.items():
+    for kind, rate in wanted:
         disturbed = part if kind == FGSM else mistyped(part, kind, rate, seed)
         said = _said(loaded, disturbed, kind, rate, seed)
         changed = len(part) * (rate > 0) if kind == FGSM else _changed(part, disturbed)
@@ -106,9 +107,19 @@ def robustness(
 
 
 def keep(run: Run | str | Path, found: Robustness) -> None:
-    """Into results.json of the run, under keys of its own, and into the report where the run has one."""
+    """Into results.json of the run, under keys of its own, and into the report where the run has one.
+
+    p is corrected for all that is kept of the split, whether or not it was measured in one go.
+    """
     run = Run(run.path if isinstance(run, Run) else run)  # read anew: somebody may have added to it
-    runs.add_results(run, found.results())
+    before = {key: dict(value) for key, value in run.results.items() if key.startswith(f"{found.split}+")}
+    disturbed = before | found.results()
+    for metric in {name for values in disturbed.values() for name in values if name != "changed"}:
+        of_metric = [values[metric] for values in disturbed.values() if metric in values]
+        for values, p in zip(of_metric, holm([float(v["p"]) for v in of_metric]), strict=True):
+            values["p_holm"] = float(p)
+    clean = {} if found.split in run.results else {found.split: dict(found.clean)}
+    runs.add_results(run, clean | disturbed)
     if (run.path / "report.html").is_file():
         report.write(Run(run.path))
 
@@ -118,13 +129,26 @@ def after_training(recipe: Recipe, examples: Examples, path: Path) -> None:
 
     By the saved model, so that training and `leadline evaluate` measure the same. Every process takes part.
     """
-    there = [split for split in ("test", "validation") if split in recipe.evaluate.splits and split in examples.splits]
-    if recipe.evaluate.robustness is None or not there:
+    if recipe.evaluate.robustness is None:
         return
+    there = held_out(recipe, examples)
     ranks.gather(None)  # the first process has written the model by then
     found = robustness(path, kinds=recipe.evaluate.robustness, split=there[0], precision=recipe.training.precision)
     if ranks.first():
         keep(path, found)
+
+
+def held_out(recipe: Recipe, examples: Examples) -> list[str]:
+    """The splits that can be disturbed. InputError, before training, where noise is asked for and there is none."""
+    there = [
+        str(split) for split in ("test", "validation") if split in recipe.evaluate.splits and split in examples.splits
+    ]
+    if recipe.evaluate.robustness is not None and not there:
+        raise InputError(
+            "evaluate.robustness needs rows that are not trained on: set data.test or data.validation, and name it in "
+            "evaluate.splits"
+        )
+    return there
 
 
 def mistyped(part: Examples, kind: str, rate: float, seed: int = 0) -> Examples:

@@ -70,6 +70,7 @@ def train(
     examples = loading.load(resolved.data, resolved.task, frames, _confusions(resolved, base))
     _check_metrics(resolved, examples, base)
     ood.check(resolved, examples)
+    stressing.held_out(resolved, examples)
     key = runs.key(resolved, examples, base)
     path, state = runs.place(resolved, key, name, Path(root))
     if state == "finished":
@@ -116,7 +117,7 @@ def _work(job: Job, path: Path, start: Path | None, log: Log, check: bool, shard
         stressing.after_training(job.recipe, job.examples, path)
         ood.after_training(job, path, log)
     if ranks.first():
-        _views(Run(path), job.recipe.record is not None, [*extra], log)
+        _views(Run(path), job, [*extra], log)
         if job.clock.on:
             total = time.perf_counter() - began
             log({"event": "profile", "seconds": job.clock.event(total), "total": total})
@@ -285,9 +286,10 @@ def _measured(
     return {metric: value for metric, value in values.items() if metric not in left_out}
 
 
-def _views(run: Run, recorded: bool, extra: list[sanity.Check], log: Log) -> None:
+def _views(run: Run, job: Job, extra: list[sanity.Check], log: Log) -> None:
     """What the record says: scores.parquet, suspects.csv, and the training check."""
-    whole = run.recipe is None or (run.recipe.select is None and run.recipe.curriculum is None)
+    recorded = job.recipe.record is not None
+    whole = len(job.chosen.rows) == len(run.train) and job.recipe.curriculum is None
     checks = [*(sanity.of_record(run.signals, whole) if recorded else []), *extra]
     log({"event": "check", "checks": [check.event() for check in checks]})
     if not recorded:

@@ -162,6 +162,10 @@ class Mixup(Part):
             raise ValueError("pairing: region mixes inside regions, cross-region between them; give one")
         if "cross-region" in self.pairing and self.order in ("similar", "dissimilar"):
             raise ValueError(f"pairing: cross-region takes random or a score, not {self.order}")
+        if not self.pairing:
+            raise ValueError("pairing: nothing is named; [random] pairs at random")
+        if self.lam is not None and (self.alpha != 1.0 or self.draw != "pair"):
+            raise ValueError("lam: a fixed lambda is not drawn; leave out alpha and draw")
         if self.include_none and "region" not in self.pairing:
             raise ValueError("include_none: only pairing by region leaves the region none out")
         if self.permutation and (self.order != "random" or "cross-region" in self.pairing):

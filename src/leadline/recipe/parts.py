@@ -193,5 +193,7 @@ class Evaluate(Part):
     scaled_predictions: bool = False  # predictions/ also hold the probabilities at that temperature
     ood: list[str] = []  # texts that are not of this kind, [KIND:][NAME=]FILE[#COLUMN] each: `leadline ood`
     features: Literal["pooled", "cls"] | list[int] | None = None  # that its distances read; null: as the head does
-    robustness: list[str] | dict[str, float | None] | None = None  # kinds of noise, with rates; []: all of them
+    robustness: list[str] | dict[str, float | list[float] | None] | None = (
+        None  # kinds of noise, with rates; []: all of them
+    )
     splits: list[Literal["train", "validation", "test"]] = ["validation", "test"]

@@ -70,7 +70,7 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     content = {split: source["sha256"] for split, source in examples.sources.items()}
     keys, model = recipe.to_dict(), model_files(recipe.model_name)
     stand_on = [*model, *(sorted((base.path / "signals").glob("*.arrow")) if base else [])]
-    stand_on += _probes_of(recipe, base) if base else []
+    stand_on += _read_of(recipe, base) if base else []
     keys["evaluate"]["ood"] = [_read_by(text, sha256) for text in recipe.evaluate.ood]
     keys["training"].pop("checkpoint_minutes")  # changes nothing of what comes out
     if recipe.select is not None and recipe.select.ids is not None:
@@ -85,10 +85,12 @@ def key(recipe: Recipe, examples: Examples, base: Run | None = None, sha256: Cal
     return digest.hexdigest()
 
 
-def _probes_of(recipe: Recipe, base: Run) -> list[Path]:
-    """The probes of the base that the recipe reads as scores."""
-    asked = sorted({base.path / "probes" / f"{score}.npy" for score in _scores_of(recipe).values()})
-    return [path for path in asked if path.is_file()]
+def _read_of(recipe: Recipe, base: Run) -> list[Path]:
+    """What the recipe reads of the base besides its signals: probes as scores, the model for vectors of the texts."""
+    scores = {*_scores_of(recipe).values(), *([recipe.mixup.score] if recipe.mixup and recipe.mixup.score else [])}
+    probes = [path for score in sorted(scores) if (path := base.path / "probes" / f"{score}.npy").is_file()]
+    alike = recipe.mixup is not None and recipe.mixup.order in ("similar", "dissimilar")
+    return [*probes, *(model_files(str(base.path / "model")) if alike else [])]
 
 
 def _read_by(text: str, sha256: Callable[[Path], str]) -> list[object]:

@@ -98,15 +98,16 @@ def study(sweep: Sweep, split: str | None = None, against: str | None = None, cl
     everything = [run for by_seed in found.values() for run in by_seed.values()]
     if not everything[0].classes:
         raise InputError(f"{sweep.path}: a regression; arms are compared by accuracy and F1, which need classes")
-    split = split or ("test" if any(run.has_predictions("test") for run in everything) else "validation")
+    split = _split(sweep, everything, split)
     said = {name: {seed: answers(run, split) for seed, run in by_seed.items()} for name, by_seed in found.items()}
     notes = [] if len(everything) == len(sweep) else [f"{len(everything)} of {len(sweep)} trials are finished"]
     base, claimed_name = names[0], names[1] if names[1] in found else None
     compared = {name: _tested(base, name, said, split, notes) for name in found if name != base}
     claim = [test for test in compared.get(claimed_name or "", []) if test.metric == "macro_f1"]
+    notes += _unclaimed(base, *names[1:], claim, found)
     regions = _Regions(found)
     arms = [_arm(name, found[name], split, regions, tests) for name, tests in _with_holm({base: [], **compared}, found)]
-    changed = _changed(base, claimed_name, said, found, split) if claimed_name else pl.DataFrame()
+    changed = _changed(base, claimed_name, said, found, split) if claimed_name and claim else pl.DataFrame()
     return Study(sweep.name, split, base, claimed_name, arms, claim, changed, tuple(notes))
 
 
@@ -120,6 +121,25 @@ def _names(sweep: Sweep, against: str | None, claimed: str | None) -> tuple[str,
     mixing = [trial.name for trial in sweep.trials if trial.recipe.mixup and set(trial.recipe.mixup.pairing) == METHOD]
     base = against or (FULL if FULL in sweep.names else sweep.names[0])
     return base, claimed or next(iter(mixing), None)
+
+
+def _split(sweep: Sweep, everything: Sequence[Run], asked: str | None) -> str:
+    have = [split for split in ("test", "validation", "train") if any(run.has_predictions(split) for run in everything)]
+    if asked is not None and asked not in have:
+        there = ", ".join(have) or "none"
+        raise InputError(f"{sweep.path}: no trial has predictions for `{asked}`; there are: {there} (evaluate.splits)")
+    return asked or next(iter(have), "test")
+
+
+def _unclaimed(base: str, claimed: str | None, claim: Sequence[Test], found: Mapping[str, Any]) -> list[str]:
+    """Why there is no claim, where there is none."""
+    if claim:
+        return []
+    if claimed is None:
+        return ["no claim: no trial mixes by region, label and entropy; name one with --claim"]
+    if claimed == base:
+        return [f"no claim: {claimed} is what the others are compared with; see --against"]
+    return [f"no claim: {claimed} is not finished" if claimed not in found else f"no claim about {claimed}: see above"]
 
 
 def _finished(sweep: Sweep) -> dict[str, dict[int, Run]]:
@@ -211,7 +231,10 @@ class _Regions:
         asks = run if run.recipe and run.recipe.base else self.usual.get(seed)
         if asks is None or asks.recipe is None or asks.recipe.base is None or _base(asks) is None:
             return None
-        return runs.Standing(Run(asks.recipe.base.run), run.train, asks.recipe.base).category[rows]
+        try:
+            return runs.Standing(Run(asks.recipe.base.run), run.train, asks.recipe.base).category[rows]
+        except InputError:  # an arm on other data than the base of another arm
+            return None
 
 
 def _base(run: Run) -> Run | None:

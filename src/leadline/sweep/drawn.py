@@ -16,7 +16,8 @@ from leadline.sweep.arms import Study
 def write_study(found: Study, folder: str | Path) -> list[Path]:
     """arms.csv, changed.csv, study.json, f1.png, and where there is something to draw curves.png and regions.png.
 
-    The folder is made; files of these names in it are replaced, each whole or not at all. Returns what was written.
+    The folder is made; files of these names in it are replaced, each whole or not at all, or removed where there is
+    nothing to say now. Returns what was written.
     """
     folder = Path(folder)
     if folder.is_file():
@@ -43,4 +44,6 @@ def write_study(found: Study, folder: str | Path) -> list[Path]:
     for name, draw in pictures.items():
         if there[name]:
             written.append(style.save(draw(), folder / f"{name}.png"))
+    for stale in {folder / "changed.csv", *(folder / f"{name}.png" for name in pictures)} - set(written):
+        stale.unlink(missing_ok=True)
     return written
