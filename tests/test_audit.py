@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 import leadline
 from conftest import write_tiny
 from leadline import audit, scores, suspects, sweep
+from leadline import recipe as recipes
 from leadline.audit import copy
 from leadline.audit.folds import folds
 from leadline.audit.forgetting import forgotten_at
 from leadline.audit.usable import bits
 from leadline.data.corruption import THRESHOLD, threshold_samples
 from leadline.data.examples import Examples, with_hashes
+from leadline.data.load import load
 from leadline.errors import InputError, LeadlineError
 from leadline.learn.outcome import Outcome
 from leadline.learn.recorder import Recorder
@@ -309,6 +311,16 @@ def test_what_cannot_be_flipped_is_refused_before_anything_is_trained(run, tmp_p
     for work in (audit.planted, audit.threshold_samples):
         with pytest.raises(InputError, match="its labels are shares of classes"):
             work(bare)
+
+
+def test_a_copy_measures_nothing_that_needs_held_out_rows(run, tmp_path, monkeypatch):
+    """Each of these keys stops a recipe that has no validation data."""
+    asked = {"ood": [str(tmp_path / "gone.csv")], "scaled_predictions": True, "robustness": ["typos"]}
+    wider = run.recipe.evaluate.model_copy(update=asked)
+    monkeypatch.setattr(run, "recipe", run.recipe.model_copy(update={"evaluate": wider}))
+    recipe = recipes.load(copy.recipe_of(run))
+    sys.modules["leadline.experiment.ood"].check(recipe, load(recipe.data, recipe.task))
+    assert recipe.evaluate.robustness is None and not recipe.evaluate.scaled_predictions
 
 
 def test_the_second_phase_goes_on_at_the_rate_of_the_first(run, monkeypatch):

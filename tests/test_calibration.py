@@ -192,15 +192,30 @@ def test_after_scaling_says_what_moved():
     got = evaluate.after_scaling(y[150:], over[150:], "abc", fitted)
     before = evaluate.metrics(y[150:], over[150:], "abc")
     names = {name.removeprefix("scaled_") for name in got} - {"temperature"}
-    assert names == {"nll", "brier", "ece", "ece_mass", "mce", "rms_calibration", "ece_classwise", "ece_adaptive"}
+    gaps = {"ece", "ece_mass", "mce", "rms_calibration", "ece_classwise", "ece_adaptive"}
+    assert names == {"nll", "brier", "aurc", "e_aurc", *gaps}
+    assert got["scaled_aurc"]["value"] != near(before["aurc"], 1e-4)  # of two answers another one is the surer now
     assert got["temperature"] == {"value": fitted.value, "low": fitted.low, "high": fitted.high, "n": 150}
     assert got["scaled_nll"]["value"] < before["nll"] and got["scaled_ece"]["value"] < before["ece"]
     by_hand = evaluate.metrics(y[150:], softmax(3 * z[150:] / fitted.value), "abc")
     assert {name: got[f"scaled_{name}"]["value"] for name in names} == {name: near(by_hand[name]) for name in names}
     assert set(evaluate.after_scaling(y, p, "abc", fitted, ["nll", "accuracy"])) == {"temperature", "scaled_nll"}
     assert set(evaluate.after_scaling(y, p, "abc", fitted, ["macro_f1"])) == {"temperature"}
-    soft = evaluate.after_scaling(p, over, "abc", fitted, ["kl_divergence", "ece_soft"])
-    assert set(soft) == {"temperature", "scaled_kl_divergence", "scaled_ece_soft"}
+    y, _, p = answers(300, 2, seed=5)  # of two classes the order of the answers stays
+    assert {"scaled_aurc", "scaled_e_aurc"}.isdisjoint(evaluate.after_scaling(y, p, "ab", fitted))
+    assert evaluate.metrics(y, evaluate.scaled(p, 2.0), "ab", "aurc") == near(evaluate.metrics(y, p, "ab", "aurc"))
+
+
+def test_of_distributions_a_temperature_lowers_what_it_was_fitted_to():
+    _, z, people = answers(400, 3, seed=9)
+    over = softmax(3 * z)
+    fitted = evaluate.temperature_with_interval(np.log(over), people)
+    got = evaluate.after_scaling(people, over, "abc", fitted, ["nll", "kl_divergence", "ece_soft", "ece_adaptive"])
+    names = {"nll", "kl_divergence", "ece_soft", "ece_adaptive"}
+    assert set(got) == {"temperature", *(f"scaled_{name}" for name in names)}
+    assert fitted.value == near(3, 1e-6)  # people and model agree, but for the factor
+    assert got["scaled_nll"]["value"] == near(-(people * np.log(people)).sum(axis=1).mean())
+    assert got["scaled_kl_divergence"]["value"] == near(0) and got["scaled_ece_adaptive"]["value"] == near(0)
 
 
 # --- selective prediction ---
@@ -226,8 +241,9 @@ def test_selective_prediction_over_all_orders_of_ties(rows):
     upto = Ranked(confidence, 1 - right).upto(np.ones((n, 1)))
     assert area(upto)[0] == near(risk.mean())
     assert (area(upto) - perfect_area(upto))[0] == near(evaluate.e_aurc(confidence, right))
+    ends = np.diff(-np.sort(-confidence), append=-1) != 0  # where no tie is cut: what a threshold can do
     for bound in (0.0, 0.2, 0.25, 0.5):
-        fits = np.flatnonzero(risk <= bound + 1e-12)
+        fits = np.flatnonzero((risk <= bound + 1e-12) & ends)
         assert evaluate.coverage_at_risk(confidence, right, bound) == near((fits[-1] + 1) / n if len(fits) else 0)
 
 
@@ -270,6 +286,18 @@ def test_selective_prediction_of_the_worked_example():
     assert (hopeless["value"], hopeless["n"]) == (0, 0) and np.isnan(hopeless["threshold"])
     alone = evaluate.selective_prediction([0.9], [1])
     assert alone.coverage["value"].to_list() == [1.0] * 3 and np.isnan(alone.coverage["low"].to_numpy()).all()
+
+
+def test_a_threshold_gives_the_coverage_beside_it():
+    """Of eight answers that are equally sure one is wrong: a threshold takes all eight or none."""
+    confidence, right = np.array([0.9] * 2 + [0.5] * 8), np.array([1] * 2 + [0] + [1] * 7)
+    found = evaluate.selective_prediction(confidence, right, risks=(0.05, 0.1)).coverage
+    assert found["value"].to_list() == [0.2, 1.0] and found["n"].to_list() == [2, 10]
+    for risk, n, threshold in found.select("risk", "n", "threshold").rows():
+        answered = confidence >= threshold
+        assert answered.sum() == n and (1 - right[answered]).mean() <= risk
+    wrong_first = evaluate.selective_prediction([0.7] * 3, [1, 0, 1], risks=(0.1,)).coverage
+    assert wrong_first["value"].to_list() == [0.0] and np.isnan(wrong_first["threshold"][0])
 
 
 def test_of_many_rows_the_curve_has_few_points():

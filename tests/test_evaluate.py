@@ -92,9 +92,15 @@ def test_soft_targets_by_hand():
     y, p = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([[0.8, 0.2], [0.3, 0.7]])
     got = evaluate.metrics(y, p, ["no", "yes"])
     assert got["accuracy"] == 1.0  # the tie of the first label goes to the lower class
-    assert got["nll"] == near(-(log(0.8) + log(0.7)) / 2)
-    assert got["cross_entropy"] == near(-(0.5 * log(0.8) + 0.5 * log(0.2) + 0.1 * log(0.3) + 0.9 * log(0.7)) / 2)
+    assert (
+        got["nll"]
+        == got["cross_entropy"]
+        == near(-(0.5 * log(0.8) + 0.5 * log(0.2) + 0.1 * log(0.3) + 0.9 * log(0.7)) / 2)
+    )
     assert got["brier"] == near((2 * 0.09 + 2 * 0.04) / 2)
+    # every row has bins of its own: |p - Y| of each class, and not that to the class which is larger
+    assert got["ece_classwise"] == got["ece_adaptive"] == near((2 * 0.3 + 2 * 0.2) / 4)
+    assert got["ece"] == near((0.2 + 0.3) / 2)  # of right and wrong: both are right
     expected = [spatial.distance.jensenshannon(a, b) ** 2 for a, b in zip(p, y, strict=True)]
     assert got["jensen_shannon"] == near(np.mean(expected), 1e-12)
     certain = evaluate.metrics(np.eye(2), np.eye(2)[::-1], ["no", "yes"], ["jensen_shannon", "cross_entropy", "nll"])
@@ -685,6 +691,23 @@ def test_slices_by_hand():
     assert got["macro_f1"][1] == near(want) and want != 3 / 4
     low, high = evaluate.wilson(2, 3)
     assert (got["low"][0], got["high"][0]) == (near(low), near(high))
+
+
+def test_one_class_is_a_matter_of_the_labels_and_not_of_a_name():
+    rng = np.random.default_rng(0)
+    y = rng.integers(2, size=60)
+    said = np.where(rng.random(60) < 0.7, y, 1 - y)
+    names = np.array(["no", "yes"])[y]
+    table = pl.DataFrame({"class": ["x", "y"] * 30, "gold": names, "_label": names})
+    got = evaluate.slices(table, y, said)
+    assert got["column"].to_list() == ["class", "class", "gold", "gold"]
+    even = np.arange(60) % 2 == 0
+    assert got["macro_f1"].to_list()[:2] == near(
+        [sk.f1_score(y[part], said[part], average="macro") for part in (even, ~even)]
+    )
+    assert np.isnan(got.select("macro_f1", "macro_f1_low", "macro_f1_high").to_numpy()[2:]).all()
+    asked = evaluate.slices(table.drop("class"), y, said, columns=["class", "gold"])  # `class` is then the label
+    assert np.isnan(asked["macro_f1"].to_numpy()).all() and (asked["accuracy"] > 0.5).all()
 
 
 def test_slices_take_columns_of_few_values():

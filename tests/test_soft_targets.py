@@ -2,7 +2,9 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,8 +12,9 @@ import pytest
 
 from conftest import write_tiny
 from leadline import evaluate, experiment, runs
-from leadline.data.load import load
+from leadline.data.load import load, load_one
 from leadline.errors import InputError
+from leadline.experiment.evaluation import fitted_on, refuse_evaluated
 from leadline.recipe import Data
 from leadline.report import sure
 from leadline.signals import softmax
@@ -90,6 +93,18 @@ def test_from_a_csv_by_the_command_line(leadline, people, tmp_path):
     assert again["selective"]["aurra"] == near(1 - again["results"]["aurc"]["value"])
     assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"reliability.png", "selective.png"}
 
+    # its own validation rows in a file: a temperature that was fitted on them says nothing there
+    own = run.examples.split("validation").table.with_columns(id="own " + pl.col("id"))
+    own.select("id", "text", "dry", "wet").write_csv(tmp_path / "own.csv")
+    asked = ["evaluate", run.path, "--data", tmp_path / "own.csv", "--precision", "fp32"]
+    status, out, told = leadline(*asked, "--json")
+    assert status == 0 and json.loads(out)["temperature"] is None and "temperature is left out: the texts of 9" in told
+    assert json.loads(out)["notes"][0] in told
+    status, _, told = leadline(*asked, "--scaled", "-o", tmp_path / "p.parquet")
+    assert status == 2 and "9 of these 9 rows" in told and "--calibrate-on FILE" in told
+    status, _, told = leadline(*asked, "--scaled")
+    assert status == 2 and "add -o FILE" in told
+
     # a plain checkpoint: no temperature unless rows are given for it; columns are known by their names, not their order
     model = run.path / "model"
     asked = [model, "--data", data, "--precision", "fp32", "--label-distribution", "wet,dry"]
@@ -105,6 +120,36 @@ def test_from_a_csv_by_the_command_line(leadline, people, tmp_path):
     status, out, _ = leadline("evaluate", *asked, "--calibrate-on", other, "--scaled", "-o", tmp_path / "p.parquet")
     assert status == 0 and "45 validation rows" in " ".join(out.split())
     assert "scaled_prob_wet" in pl.read_parquet(tmp_path / "p.parquet").columns
+
+
+def test_the_leak_of_a_cut_copy_is_seen_by_its_texts(tmp_path):
+    """Without an id column the hashes of a copy that lacks the first rows are others, the texts are the same."""
+    rows = pl.DataFrame({"text": [f"river number {i}" for i in range(40)], "label": ["dry", "wet"] * 20})
+    data = Data(train=str(tmp_path / "all.csv"), validation=0.25)
+    rows.write_csv(data.train)
+
+    def examples(table):
+        table.write_csv(tmp_path / "some.csv")
+        return load_one(str(tmp_path / "some.csv"), data, "classification", ("dry", "wet"))
+
+    part, cut = examples(rows), examples(rows[5:])
+    with pytest.raises(InputError, match="the texts of 35 of its 35 rows are among"):
+        refuse_evaluated(cut, part)
+    with pytest.raises(InputError, match="1 of its 1 rows are among"):
+        refuse_evaluated(examples(rows[:1]), part)
+    others = rows.with_columns(text="another " + pl.col("text"))
+    for shared, refused in ((4, False), (5, True)):  # of 40: a tenth may recur
+        mixed = examples(pl.concat([others[shared:], rows[20 : 20 + shared]]))
+        with pytest.raises(InputError, match=f"{shared} of its 40") if refused else nullcontext():
+            refuse_evaluated(mixed, part)
+
+    # the same of a run's own temperature and a file that holds its validation texts
+    run = SimpleNamespace(examples=load(data))
+    known = run.examples.split("validation").table.select("text", "label")
+    assert "the texts of 10 of these 10 rows" in fitted_on(run, examples(known))
+    assert "the texts of 10 of these 40 rows" in fitted_on(run, part)
+    assert fitted_on(run, examples(others)) == ""
+    assert fitted_on(run, examples(pl.concat([known[:4], others[4:]]))) == ""
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -156,6 +201,22 @@ def test_scaled_predictions_without_validation_data_stop_before_training(people,
         recipe |= {k: {**recipe.get(k, {}), **v} if isinstance(v, dict) else v for k, v in settings.items()}
         with pytest.raises(InputError, match=told):
             experiment.train(recipe, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ((1.4, 1.1, 1.8), "too sure of itself."),
+        ((0.7, 0.5, 0.9), "less sure than it could be."),
+        ((1.1, 0.8, 1.5), "1 is in the interval: they do not tell"),
+        ((0.9, 0.7, 1.2), "1 is in the interval: they do not tell"),
+        ((0.05, float("nan"), float("nan")), "best. Beware: at its bound."),
+    ],
+)
+def test_what_a_temperature_says_is_what_its_interval_allows(monkeypatch, found, words):
+    says = "at its bound" if found[1] != found[1] else None
+    monkeypatch.setattr(runs, "kept_temperature", lambda run: evaluate.Temperature(*found, 50, says))
+    assert words in sure.temperature(None)
 
 
 def test_without_validation_data_there_is_no_temperature(people, tmp_path):

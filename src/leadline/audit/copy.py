@@ -17,6 +17,7 @@ from leadline.sweep.state import opened
 from leadline.sweep.work import silent
 
 FOLDER = "audit"  # inside the audited run
+NOTHING_HELD_OUT: dict[str, Any] = {"ood": [], "features": None, "scaled_predictions": False, "robustness": None}
 
 
 def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
@@ -24,7 +25,9 @@ def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
 
     changes  dotted keys with __ for the dots: training__epochs=3
     Whatever the run did with its data (sample, split, corruption) has happened; selection, curriculum, weights by a
-    score and early stopping are left out, and an early end is kept as the number of epochs.
+    score and early stopping are left out, and an early end is kept as the number of epochs. So is what is measured on
+    other texts after training (out of distribution, noise, a temperature): an audit reads none of it, and it needs
+    held-out rows, which the copy does not have.
     Raises InputError for a run without recipe or inputs: it cannot be trained again.
     """
     if run.recipe is None or not run.train.inputs:
@@ -48,7 +51,7 @@ def recipe_of(run: Run, **changes: Any) -> dict[str, Any]:
     document["training"] |= {"early_stopping": None, "epochs": len(run.events("epoch")) or run.signals.n_epochs}
     if document["record"] is not None:
         document["record"]["checkpoints"] = None  # nobody probes these, and an early end may lie before them
-    document["evaluate"] |= {"splits": ["train"], "metrics": "auto"}
+    document["evaluate"] |= {"splits": ["train"], "metrics": "auto", **NOTHING_HELD_OUT}
     for key, value in changes.items():
         *parents, last = key.split("__")
         here = document

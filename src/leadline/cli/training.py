@@ -145,7 +145,7 @@ def evaluate(
         str | None, typer.Option(help="Fit a temperature on this file; default: that of the run, if it has one.")
     ] = None,
     scaled: Annotated[
-        bool, typer.Option("--scaled", help="With -o: also the probabilities at that temperature.")
+        bool, typer.Option("--scaled", help="With -o, which it needs: also the probabilities at that temperature.")
     ] = False,
     figures: Annotated[
         Path | None, typer.Option(help="Folder for two pictures: reliability.png and selective.png.")
@@ -167,10 +167,15 @@ def evaluate(
     of the run's own rows the results go into results.json and the report.
 
     Calibration is measured before and after temperature scaling, by the temperature that the run fitted on its
-    validation data, or that is fitted on --calibrate-on FILE; never on the rows that are evaluated.
+    validation data, or that is fitted on --calibrate-on FILE; never on the rows that are evaluated. Where more than a
+    tenth of the texts are the same it is refused, or the run's temperature is left out.
 
     Example: leadline evaluate runs/reviews-minilm-1 --data new.csv
     """
+    from leadline.errors import InputError
+
+    if scaled and output is None:
+        raise InputError("--scaled adds columns to the predictions, and nobody asks for those: add -o FILE")
     from leadline import experiment, runs
     from leadline.data.noise import stresses
 
@@ -186,9 +191,12 @@ def evaluate(
         runs.write_parquet(output, found.predictions)
     n = found.predictions.height
     further = _further(model, data, split, precision, kinds, slices, seed, columns)
+    for note in found.told:
+        say(note)
     if json:
         print_json(
             {"results": found.results, "n": n, "seconds": found.seconds, "examples_per_second": n / found.seconds}
+            | {"notes": found.told}
             | (
                 found.certainty.to_dict()
                 if found.certainty

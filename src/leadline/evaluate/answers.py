@@ -67,7 +67,9 @@ class Classified:
         return (self.predicted == self.gold).astype(np.float64)
 
     @cached_property
-    def nll(self) -> np.ndarray:  # (N,) nats
+    def nll(self) -> np.ndarray:  # (N,) nats; of a distribution the cross-entropy, which is what it becomes there
+        if self.distribution is not None:
+            return self.cross_entropy
         return -np.log(np.maximum(self.probabilities[np.arange(len(self)), self.gold], SMALLEST))
 
     @cached_property
@@ -110,7 +112,7 @@ class Classified:
 
     @cached_property
     def by_class(self) -> dict[Scheme, ClassBins]:
-        truth = np.eye(self.probabilities.shape[1])[self.gold]
+        truth = np.eye(self.probabilities.shape[1])[self.gold] if self.distribution is None else self.distribution
         return {
             "width": ClassBins(self.probabilities, truth, scheme="width"),
             "mass": ClassBins(self.probabilities, truth, scheme="mass"),

@@ -55,8 +55,8 @@ def slices(
     where the table has no such column; numbers of more than `most` values are cut at their quartiles. Raises InputError
     for one that is not there, or has too many values to be parts.
     Columns: column, value, n, accuracy, low, high (95 % Wilson interval), macro_f1 (over the classes that occur in the
-    part) with macro_f1_low, macro_f1_high (percentile bootstrap; NaN where the part is one class by its making), few
-    (fewer than 30 rows). With many parts some differ by chance.
+    part) with macro_f1_low, macro_f1_high (percentile bootstrap; all three NaN where every part of the column is of one
+    class, as the parts by the label are), few (fewer than 30 rows). With many parts some differ by chance.
     """
     y, p = np.asarray(labels), np.asarray(predicted)
     k = int(max(y.max(), p.max())) + 1 if len(y) and len(p) else 2
@@ -65,11 +65,11 @@ def slices(
     same_length(y, table, "labels and table")
     parts = {name: _parts(table[name], most) for name in table.columns} if columns is None else _asked(
         table, columns, most)  # fmt: skip
-    rows = [
-        {"column": name, "value": value, **_part(y[part], p[part], k, name in ("class", "_label"))}
-        for name, cut in parts.items()
-        for value, part in cut
-    ]
+    rows = []
+    for name, found in parts.items():
+        cut = list(found)
+        one_class = all(len(np.unique(y[part])) == 1 for _, part in cut)  # the label itself, under whatever name
+        rows += [{"column": name, "value": value, **_part(y[part], p[part], k, one_class)} for value, part in cut]
     numbers = ("accuracy", "low", "high", "macro_f1", "macro_f1_low", "macro_f1_high")
     kinds = {"column": pl.String, "value": pl.String, "n": pl.Int64, **dict.fromkeys(numbers, pl.Float64)}
     return pl.DataFrame(rows, schema={**kinds, "few": pl.Boolean})

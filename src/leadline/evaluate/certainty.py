@@ -21,6 +21,7 @@ from leadline.evaluate.selective import Selective, selective_prediction
 SCALED = "scaled_"  # a metric of the probabilities after temperature scaling: scaled_nll
 CALIBRATION = tuple(name for name, metric in METRICS.items() if metric.grows_with_noise)  # the gaps of bins
 PROPER = ("nll", "brier", "cross_entropy", "kl_divergence", "jensen_shannon")  # no bins
+ORDER = ("aurc", "e_aurc")  # of the answers by confidence: of two classes no temperature changes it
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,15 @@ def after_scaling(
 ) -> dict[str, dict[str, float]]:
     """`temperature`, and what it does to the metrics that it can move: {"scaled_nll": {value, low, high, n}, …}.
 
+    Those are all metrics of probabilities, and of more than two classes AURC and E-AURC, because then a temperature
+    changes which of two answers is the surer one. No temperature moves an answer, so accuracy, F1 and MCC are not here.
     Arguments as `metrics.with_intervals`, whose resamples are drawn again. Asked for metrics that no temperature moves
     it has nothing but the temperature to say; `n` of that is the number of validation rows.
     """
     p = distributions(probabilities)
     names = full_names(metrics, Classified.check(labels, p, len(classes)), classes)
-    moved = [name for name in names if name in (*PROPER, *CALIBRATION)]
+    movable = (*PROPER, *CALIBRATION, *(ORDER if len(classes) > 2 else ()))
+    moved = [name for name in names if name in movable]
     found = with_intervals(labels, scaled(p, temperature.value), classes, moved) if moved else {}
     return temperature_figure(temperature) | {f"{SCALED}{name}": figure for name, figure in found.items()}
 

@@ -182,7 +182,7 @@ METRICS: dict[str, Metric] = {
         "classes",
         False,
         (0, INF),
-        "Mean of -log p(label) in nats, probabilities clipped at 1e-12; of a soft label, its largest class.",
+        "Mean of -log p(label) in nats, probabilities clipped at 1e-12; of label distributions the cross-entropy.",
     ),
     "brier": Metric(
         lambda s: s.mean(s.rows.brier),

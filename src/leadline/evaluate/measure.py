@@ -54,8 +54,9 @@ def with_intervals(
     number labelled so. The interval speaks of other rows from the same source, not of another training seed.
     The bootstrap serves accuracy too, so that all rows of a table mean the same. With fewer than about five errors (or
     five right answers) its interval is too short; `wilson` is not, and slices and the reliability table use it.
-    ECE, equal-mass ECE and MCE grow with noise: their resamples lie above the value, and they get the basic interval
-    instead (2 value - percentile), still short below a few hundred rows.
+    The gaps of calibration bins (all in METRICS with `grows_with_noise`: ECE of every kind, MCE, RMS) grow with noise:
+    their resamples lie above the value, and they get the basic interval instead (2 value - percentile), still short
+    below a few hundred rows.
     """
     rows = checked(labels, probabilities, classes)
     names = full_names(metrics, rows, classes)

@@ -19,7 +19,10 @@ TEMPERATURES = (0.05, 20.0)
 
 
 class Temperature(NamedTuple):
-    """Above 1 the model was too sure of itself. The interval is of other validation rows; NaN at a bound."""
+    """Above 1 the model was too sure of itself, as far as the interval leaves out 1.
+
+    The interval is of other validation rows; NaN at a bound.
+    """
 
     value: float
     low: float

@@ -1,7 +1,8 @@
 """Is the model right where it is sure? Answer only the most confident rows, and see how many answers are wrong.
 
 Risk is the share of errors among the answered rows, coverage the share of rows that are answered. Within rows of equal
-confidence everything is the mean over their orders, so row order is moot.
+confidence the curve, its areas and the accuracy at a coverage are the mean over their orders, so row order is moot. The
+coverage at a risk takes such rows all or none, as a threshold of the confidence does.
 """
 
 from __future__ import annotations
@@ -95,7 +96,10 @@ def e_aurc(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def accuracy_at_coverage(confidence: ArrayLike, correct: ArrayLike, coverage: float) -> float:
-    """Accuracy over the ceil(coverage N) most confident rows; coverage in (0, 1]."""
+    """Accuracy over the ceil(coverage N) most confident rows, in [0, 1]; coverage in (0, 1].
+
+    Where rows of equal confidence are cut: the mean over the orders in which they could stand.
+    """
     if not 0 < coverage <= 1:
         raise InputError(f"coverage {coverage}: a share above 0 and at most 1 is needed")
     risk = risk_coverage(confidence, correct)[1]
@@ -108,8 +112,9 @@ def aurra(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 
 def coverage_at_risk(confidence: ArrayLike, correct: ArrayLike, risk: float) -> float:
-    """The largest coverage whose share of errors is at most `risk`, in [0, 1]; 0 where even the surest row is wrong.
+    """The largest coverage whose share of errors is at most `risk`, in [0, 1]; 0 where no threshold keeps to it.
 
+    Rows of equal confidence are answered all or none, so that a threshold of the confidence reaches just this coverage.
     Found on the rows that it is told of, so it flatters: choose a threshold on validation rows.
     """
     if not 0 <= risk < 1:
@@ -119,18 +124,9 @@ def coverage_at_risk(confidence: ArrayLike, correct: ArrayLike, risk: float) -> 
 
 
 def covered(upto: np.ndarray, risk: float) -> np.ndarray:
-    """(2, G, B) -> (B,): the largest coverage with at most that risk.
-
-    Inside a block the risk at k is r + c / k: where it rises (c < 0) it passes the bound at k = -c / (r - risk).
-    """
+    """(2, G, B) -> (B,): the largest coverage of whole blocks with at most that risk."""
     rows, errors = upto
-    n, wrong = (np.diff(x, axis=0, prepend=0.0) for x in (rows, errors))
-    rate = np.divide(wrong, n, out=np.zeros(n.shape), where=n > 0)
-    c, above = errors - wrong - (rows - n) * rate, rate - risk
-    inside = np.floor(np.divide(-c, above, out=np.zeros(n.shape), where=above > 0) + 1e-9)
-    whole = errors <= risk * rows + 1e-9
-    most = np.where(whole, rows, np.where(inside > rows - n, np.minimum(inside, rows), 0.0))
-    return most.max(axis=0) / rows[-1]
+    return np.where(errors <= risk * rows + 1e-9, rows, 0.0).max(axis=0) / rows[-1]
 
 
 @dataclass(frozen=True)
@@ -138,8 +134,9 @@ class Selective:
     """Selective prediction of one set of answers: tables with 95 % intervals.
 
     curve     coverage, risk, low, high (Wilson, of the rows answered): at most 200 points, evenly spread
-    accuracy  coverage, value, low, high (Wilson), n (rows answered), threshold (the confidence of the last of them)
-    coverage  risk, value, low, high (bootstrap over rows), n, threshold
+    accuracy  coverage, value, low, high (Wilson), n (rows answered), threshold (the confidence of the last of them;
+              whoever answers from it on also answers the others that are as sure, and so more than n where rows tie)
+    coverage  risk, value, low, high (bootstrap over rows), n, threshold: answering from it on answers just these n
     """
 
     curve: pl.DataFrame

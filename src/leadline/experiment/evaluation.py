@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from leadline.learn.tokens import kept_tokens
 from leadline.recipe import Recipe
 from leadline.runs import Run
 
+RECURRING = 0.1  # share of texts that two honest sets may have in common: greetings and one-word answers recur
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -37,6 +39,7 @@ class Evaluation:
     predictions: pl.DataFrame
     seconds: float  # of the pass, tokenising and loading apart
     certainty: metrics_room.Certainty | None = None  # None for a regression
+    told: Sequence[str] = ()  # what a person should know of it, a sentence each
 
 
 def evaluate(
@@ -57,38 +60,79 @@ def evaluate(
     settings  for a plain checkpoint: text and label columns, max_length
     calibrate_on        rows to fit a temperature on, a file or a table; None: the temperature of the run, if it has one
     scaled_predictions  the predictions also hold the probabilities at that temperature
+
+    A temperature is never measured on the rows that it was fitted on. Raises InputError where a row of calibrate_on, or
+    more than a tenth of its texts, is evaluated as well; of data that hold the run's validation texts (more than a
+    tenth of theirs) the run's temperature is left out, and `told` says so.
     """
     recipe, part = subject(model, data, split, **settings)
+    rows = None if calibrate_on is None else subject(model, calibrate_on, "validation", **settings)[1]
+    temperature: metrics_room.Temperature | None = None
+    told: list[str] = []
+    if rows is not None:
+        refuse_evaluated(rows, part)
+    elif data is not None or split != "validation":
+        temperature, told = _of_run(Path(model), None if data is None else part)
+    if scaled_predictions and temperature is None and rows is None:
+        why = " ".join([*told, f"{model}: there is no temperature to scale by"])
+        raise InputError(f"{why}; fit one on other rows: --calibrate-on FILE")
     loaded = Loaded.of(recipe, part, precision)
-    temperature: metrics_room.Temperature | None
-    if calibrate_on is not None:
-        temperature = _fit(loaded, part, subject(model, calibrate_on, "validation", **settings)[1])
-    else:
-        temperature = None if data is None and split == "validation" else _of_run(Path(model))  # never on its own rows
-    if scaled_predictions and temperature is None:
-        raise InputError(f"{model}: there is no temperature to scale by; fit one on other rows: --calibrate-on FILE")
-    return measure(loaded, part, metrics, temperature, scaled_predictions)
+    if rows is not None:
+        found = predict(loaded.network, loaded.task, kept_tokens(loaded.task, rows), rows.targets, loaded.device)
+        temperature = metrics_room.temperature_with_interval(found["logits"], rows.targets)
+    return replace(measure(loaded, part, metrics, temperature, scaled_predictions), told=told)
 
 
-def _fit(loaded: Loaded, part: Examples, rows: Examples) -> metrics_room.Temperature:
-    """The temperature of these rows, which must not be those that it is measured on."""
+def refuse_evaluated(rows: Examples, part: Examples) -> None:
+    """Raises InputError where a temperature fitted on `rows` would be measured on the same rows or texts, in `part`.
+
+    A hash holds the id, which is the row's number where a file has none: a copy that is cut is seen by its texts only.
+    """
     if not rows.classes:
         raise InputError("--calibrate-on: a regression has no probabilities to scale")
-    shared = len(set(rows.table["_input_hash"]) & set(part.table["_input_hash"]))
-    if shared:
+    same = len(set(rows.table["_input_hash"]) & set(part.table["_input_hash"]))
+    texts = _shared(rows, part)
+    if same or texts > RECURRING * len(rows):
+        which = f"{same} of its {len(rows)} rows" if same else f"the texts of {texts} of its {len(rows)} rows"
         raise InputError(
-            f"--calibrate-on: {shared} of its {len(rows)} rows are among those that are evaluated; a temperature is "
-            "fitted on other rows, never on them"
+            f"--calibrate-on: {which} are among those that are evaluated; a temperature is fitted on other rows, "
+            f"never on them (up to {RECURRING:.0%} of equal texts are let through)"
         )
-    found = predict(loaded.network, loaded.task, kept_tokens(loaded.task, rows), rows.targets, loaded.device)
-    return metrics_room.temperature_with_interval(found["logits"], rows.targets)
 
 
-def _of_run(path: Path) -> metrics_room.Temperature | None:
-    """What the run fitted on its validation data, or can from its predictions of them; None for a plain checkpoint."""
+def fitted_on(run: Run, part: Examples) -> str:
+    """Why the run's temperature says nothing on these rows: a sentence where they are its validation texts, else ""."""
+    if "validation" not in run.examples.splits:
+        return ""
+    texts = _shared(part, run.examples.split("validation"))
+    if texts <= RECURRING * len(part):
+        return ""
+    return (
+        f"The run's temperature is left out: the texts of {texts} of these {len(part)} rows are among the validation "
+        "texts that it was fitted on."
+    )
+
+
+def _shared(some: Examples, others: Examples) -> int:
+    """How many rows of `some` have a text that is among those of the others."""
+    there = set(runs.joined_texts(others))
+    return sum(text in there for text in runs.joined_texts(some))
+
+
+def _of_run(path: Path, new: Examples | None) -> tuple[metrics_room.Temperature | None, list[str]]:
+    """(the run's temperature, nothing), or (None, why) where `new` rows are those that it was fitted on.
+
+    (None, nothing) for a plain checkpoint, and for a run that never fitted one.
+    """
     run = Run(path) if (path / "examples.parquet").is_file() else None
-    if run is None or not run.classes:
-        return None
+    found = None if run is None or not run.classes else _fitted(run)
+    if run is not None and found is not None and new is not None and (why := fitted_on(run, new)):
+        return None, [why]
+    return found, []
+
+
+def _fitted(run: Run) -> metrics_room.Temperature | None:
+    """What the run fitted on its validation data, or can from its predictions of them."""
     if (kept := runs.kept_temperature(run)) is not None or not run.has_predictions("validation"):
         return kept
     said = runs.probabilities(run.predictions("validation"), run.classes)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leadline import evaluate, runs
-from leadline.evaluate import METRICS, SCALED, Certainty
+from leadline.evaluate import METRICS, SCALED, Certainty, Temperature
 from leadline.report.facts import answers
 from leadline.report.words import count, estimate, number, plural
 from leadline.runs import Run
@@ -44,10 +44,19 @@ def temperature(run: Run) -> str:
     if found is None:
         return ""
     interval = f" (95 % interval {number(found.low)} to {number(found.high)})" if found.low == found.low else ""
-    means = "too sure of itself" if found.value > 1 else "less sure than it could be"
-    said = f"A temperature of {number(found.value)}{interval} fits the {plural(found.n, 'validation example')} best: "
+    said = f"A temperature of {number(found.value)}{interval} fits the {plural(found.n, 'validation example')} best"
     warning = f" Beware: {found.says}." if found.says else ""
-    return f"{said}on them the model was {means}.{warning}"
+    return f"{said}{_direction(found)}.{warning}"
+
+
+def _direction(found: Temperature) -> str:
+    """What the interval allows to say; nothing without one (at a bound), where the warning speaks."""
+    if found.low > 1:
+        return ": on them the model was too sure of itself"
+    if found.high < 1:
+        return ": on them the model was less sure than it could be"
+    no_interval = found.low != found.low
+    return "" if no_interval else ", but 1 is in the interval: they do not tell whether the model is too sure of itself"
 
 
 def chosen(found: Certainty) -> dict[str, list[dict[str, str]]]:
