@@ -91,7 +91,7 @@ def test_the_command_says_what_the_recipe_said(place: Place, leadline: Callable[
         for detector, measures in found["sets"][name]["detectors"].items():
             for measure, figure in measures.items():
                 assert figure["value"] == pytest.approx(
-                    kept[f"ood+{name}"][f"{measure}[{detector}]"]["value"], abs=0.06
+                    kept[f"ood+{name}"][f"{measure}[{detector}]"]["value"], abs=1e-6
                 )
     assert found["sets"]["near"]["prevalence"] == pytest.approx(30 / 70)
 

@@ -38,6 +38,15 @@ def write_npy(
     return written
 
 
+def check_folder(folder: str | Path) -> None:
+    """LeadlineError where `write_npy` could not write below the folder, which need not be there; makes nothing."""
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise cannot_write(folder, NotADirectoryError(20, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise cannot_write(folder, PermissionError(13, "Permission denied"))
+
+
 def _write(path: Path, values: np.ndarray) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
