@@ -8,6 +8,7 @@ Each holds the largest softmax probability of every text, (N,) float32, in the o
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,8 @@ def _write(path: Path, values: np.ndarray) -> Path:
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file where the folder should be: that is told above
+            partial.unlink(missing_ok=True)
     return path
 
 
