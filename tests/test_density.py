@@ -57,6 +57,7 @@ def test_the_density_of_a_text_is_the_sum_over_its_tokens_one_by_one(special: di
         ids = [*begin, *ids, *end][:24]
         assert tokens == len(ids) - 1
         assert nll == pytest.approx(by_hand(model, ids), rel=1e-5, abs=1e-5)
+    assert found["cut"].tolist() == [len(tokenizer(text)["input_ids"]) + len(begin) + len(end) > 24 for text in texts]
 
 
 def test_padding_and_order_change_nothing() -> None:

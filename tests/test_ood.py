@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.spatial.distance import cdist, mahalanobis
+from scipy.special import expit, logit, ndtr
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from leadline import ood
-from leadline.errors import InputError
+from leadline.errors import InputError, LeadlineError
 from leadline.ood import DETECTORS, Evidence
 from leadline.ood.apart import MEASURES
+from leadline.ood.sets import name_of
 
 N, M, K, H = 40, 90, 3, 12
 
@@ -92,8 +94,9 @@ def test_the_shared_worked_example_says_the_same(data_dir: Path) -> None:
         inside, outside = (DETECTORS[name].function(told[f"{side}_logits"]) for side in ("id", "ood"))
         np.testing.assert_allclose(np.r_[inside, outside], numbers["id"] + numbers["ood"], atol=1e-6)
         measured = ood.told_apart(inside, outside, repeats=0)
-        for ours, theirs in {"fpr95": "fpr95_ood_positive"}.items():
-            assert measured[ours]["value"] == pytest.approx(numbers[theirs], abs=1e-6)
+        for ours in MEASURES:
+            theirs = "fpr95_ood_positive" if ours == "fpr95" else ours
+            assert measured[ours]["value"] == pytest.approx(numbers[theirs], abs=1e-6), (name, ours)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -128,21 +131,54 @@ def test_intervals_are_those_of_a_plain_bootstrap_within_each_set() -> None:
         for a, b in zip(weights_in.T.astype(int), weights_out.T.astype(int), strict=True):
             assert (a.sum(), b.sum()) == (60, 45)
             x, y = np.repeat(inside, a), np.repeat(outside, b)
-            drawn.append(roc_auc_score(np.r_[np.zeros(60), np.ones(45)], np.r_[x, y]))
-    assert (found["auroc"]["low"], found["auroc"]["high"]) == pytest.approx(
-        np.quantile(drawn, [0.025, 0.975]), abs=1e-12
-    )
+            drawn.append(average_precision_score(np.r_[np.zeros(60), np.ones(45)], np.r_[x, y]))
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    assert (found["aupr_out"]["low"], found["aupr_out"]["high"]) == pytest.approx((low, high), abs=1e-12)
     assert all(figure["low"] <= figure["value"] <= figure["high"] for figure in found.values())
 
 
-def test_intervals_hold_what_they_promise() -> None:
-    """Two normals a standard deviation apart have AUROC Phi(1 / sqrt 2) = 0.7602."""
-    hit = 0
-    for seed in range(60):
+@pytest.mark.parametrize(("n", "apart"), [(8, 1.0), (40, 3.0), (100, 3.0)])
+def test_intervals_of_auroc_hold_what_they_promise(n: int, apart: float) -> None:
+    """Two normals d standard deviations apart have AUROC Phi(d / sqrt 2); the bootstrap held in 0.85 of the second."""
+    truth, hit = float(ndtr(apart / np.sqrt(2))), 0
+    for seed in range(600):
         rng = np.random.default_rng(seed)
-        found = ood.told_apart(rng.normal(size=100), rng.normal(1, 1, 100), repeats=200, seed=seed)["auroc"]
-        hit += found["low"] <= 0.7602 <= found["high"]
-    assert 50 <= hit <= 60
+        found = ood.mean_auroc(rng.normal(size=n), {"far": rng.normal(apart, 1, n)})
+        hit += found["low"] <= truth <= found["high"]
+    assert 0.92 * 600 <= hit
+
+
+def test_the_interval_of_auroc_is_delongs_on_the_logit_scale() -> None:
+    rng = np.random.default_rng(4)
+    inside, outside = rng.normal(size=30).round(1), rng.normal(1, 2, 20).round(1)
+    pairs = (outside > inside[:, None]) + (outside == inside[:, None]) / 2  # (N, M)
+    value, variance = pairs.mean(), pairs.mean(1).var(ddof=1) / 30 + pairs.mean(0).var(ddof=1) / 20
+    half = 1.959964 * np.sqrt(variance) / (value * (1 - value))
+    expected = expit(logit(value) + np.array([-half, half]))
+    for found in (ood.told_apart(inside, outside, repeats=50)["auroc"], ood.mean_auroc(inside, {"a": outside})):
+        assert (found["low"], found["high"]) == pytest.approx(expected, abs=1e-6) and found["n"] == 50
+
+
+def test_sets_told_apart_without_a_fault_are_not_certain() -> None:
+    found = ood.told_apart(np.arange(8.0), np.arange(8.0) + 20)["auroc"]
+    assert (found["value"], found["high"]) == (1.0, 1.0) and found["low"] == pytest.approx(0.025 ** (1 / 8))
+    turned = ood.told_apart(np.arange(8.0) + 20, np.arange(8.0))["auroc"]
+    assert (turned["value"], turned["low"]) == (0.0, 0.0) and turned["high"] == pytest.approx(1 - 0.025 ** (1 / 8))
+    tied = ood.told_apart(np.ones(8), np.ones(20))["auroc"]
+    assert tied["value"] == 0.5 and tied["low"] < 0.25 and tied["high"] > 0.75
+    assert np.isnan(ood.told_apart([1.0], [2.0, 3.0])["auroc"]["low"])
+
+
+def test_the_mean_over_sets_knows_that_they_share_the_rows_in_distribution() -> None:
+    rng = np.random.default_rng(2)
+    inside, one, two = rng.normal(size=40), rng.normal(1, 1, 200), rng.normal(2, 1, 300)
+    both = ood.mean_auroc(inside, {"one": one, "two": two})
+    alone = [ood.mean_auroc(inside, {"": outside}) for outside in (one, two)]
+    assert both["value"] == pytest.approx(np.mean([found["value"] for found in alone])) and both["n"] == 540
+    again = ood.mean_auroc(inside, {"one": one, "copy": one})  # its own rows count twice, those in distribution once
+    assert again["high"] - again["low"] > 0.85 * (alone[0]["high"] - alone[0]["low"])
+    with pytest.raises(InputError, match="no set"):
+        ood.mean_auroc(inside, {})
 
 
 @pytest.mark.parametrize("name", list(DETECTORS))
@@ -223,6 +259,33 @@ def test_what_is_missing_is_left_out_and_named(evidence: Evidence) -> None:
         ood.strangeness(evidence, ["mahalanobi"])
 
 
+def test_a_detector_that_cannot_be_computed_takes_no_other_down(evidence: Evidence) -> None:
+    one_each = {"train_features": np.eye(2, H), "train_labels": np.array([0, 1])}
+    found, left_out = ood.strangeness(Evidence(**{**vars(evidence), **one_each}), ["msp", "mahalanobis", "knn"])
+    assert set(found) == {"msp", "knn"} and "do not differ" in left_out["mahalanobis"]
+    z = np.array(evidence.logits)
+    z[3] = np.nan
+    found, left_out = ood.strangeness(Evidence(**{**vars(evidence), "logits": z}), ["energy", "density"])
+    assert set(found) == {"density"} and "row 3" in left_out["energy"]
+    nll = np.r_[np.asarray(evidence.nll)[:-1], 5000.0]  # exp of it is infinite
+    found, left_out = ood.strangeness(Evidence(nll=nll, tokens=np.ones(N)), ["perplexity", "density"])
+    assert set(found) == {"density"} and left_out["perplexity"] == f"is not finite for 1 of {N} texts"
+
+
+def test_vim_says_when_its_score_would_be_rounding() -> None:
+    rng = np.random.default_rng(0)
+    w, h = rng.normal(size=(2, 128)), rng.normal(size=(5, 128))
+    vim = DETECTORS["vim"].function
+    assert np.abs(vim(h, rng.normal(size=(200, 128)), w, np.zeros(2))).max() < 100
+    for m in (1, 20, 64, 66):
+        with pytest.raises(InputError, match="more than 66 training texts"):
+            vim(h, rng.normal(size=(m, 128)), w, np.zeros(2))
+    flat = rng.normal(size=(200, 20)) @ rng.normal(size=(20, 128))
+    for train in (flat, np.zeros((200, 128))):
+        with pytest.raises(InputError, match="nothing is left over"):
+            vim(h, train, w, np.zeros(2))
+
+
 @pytest.mark.parametrize(
     ("inside", "outside", "says"),
     [([], [1.0], "no rows in distribution"), ([1.0], [], "no rows out of distribution"),
@@ -275,6 +338,19 @@ def test_published_files_are_probabilities_under_their_names(tmp_path: Path) -> 
     labels = np.r_[np.zeros(9), np.ones(5)]
     independent = roc_auc_score(labels, -np.concatenate(read))
     assert ood.compute_auroc(-read[0], -read[1]) == pytest.approx(independent, abs=1e-9)
+
+
+def test_a_table_in_memory_makes_a_name_of_a_file() -> None:
+    assert name_of("<dataframe>") == "dataframe"
+
+
+def test_a_folder_that_cannot_be_written_to_is_known_before(tmp_path: Path) -> None:
+    ood.check_folder(tmp_path / "new" / "place")
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(LeadlineError, match="is a file"):
+            ood.check_folder(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_files_that_are_no_such_file(tmp_path: Path) -> None:

@@ -7,10 +7,12 @@ import importlib
 import importlib.util
 import json
 import random
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from leadline.experiment import language
 from leadline.experiment.ood import DEFAULT
 from leadline.learn import other_detectors
 from leadline.ood import DETECTORS, IN, Evidence
+from tiny_models import checkpoint
 
 
 def write_other(path: Path, n: int = 25, column: str = "text") -> Path:
@@ -56,7 +59,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
         "data": {"train": str(train), "test": str(test), "id": "id", "validation": None},
         "model": "tiny",
         "training": {"epochs": 2, "batch_size": 16, "max_length": 32, "precision": "fp32"},
-        "evaluate": {"ood": [f"far+background:physics={other}#body", f"near:{near}"]},
+        "evaluate": {"ood": [f"far+background:physics={other}#body", f"near:{near}"], "features": "pooled"},
     }
     run = experiment.train(recipe, name="one", root=folder)
     return Place(folder, run.path, other, near)
@@ -91,9 +94,31 @@ def test_the_command_says_what_the_recipe_said(place: Place, leadline: Callable[
         for detector, measures in found["sets"][name]["detectors"].items():
             for measure, figure in measures.items():
                 assert figure["value"] == pytest.approx(
-                    kept[f"ood+{name}"][f"{measure}[{detector}]"]["value"], abs=0.06
+                    kept[f"ood+{name}"][f"{measure}[{detector}]"]["value"], abs=1e-6
                 )
     assert found["sets"]["near"]["prevalence"] == pytest.approx(30 / 70)
+
+
+def test_the_features_of_the_recipe_are_what_its_distances_read(place: Place) -> None:
+    kept = pl.read_parquet(place.run / "ood" / "scores.parquet").filter(pl.col("set") == IN)["knn"].to_numpy()
+    asked = {"against": f"{place.other}#body", "detectors": "knn", "precision": "fp32"}
+    for features, same in ((None, True), ("pooled", True), ([2], True), ("cls", False)):
+        found = experiment.detect(place.run, features=features, **asked).scores["knn"][IN]
+        assert np.allclose(found, kept, atol=1e-5) == same
+
+
+def test_a_layer_that_is_not_there_stops_before_training(place: Place, leadline: Callable[..., Any]) -> None:
+    data = {"train": str(place.folder / "train.csv"), "test": str(place.folder / "test.csv"), "validation": None}
+    for features, says in (([9], "there is no layer 9; the model has 2"), ([], "features")):
+        recipe = {"data": data, "model": "tiny", "evaluate": {"ood": [str(place.near)], "features": features}}
+        with pytest.raises(InputError, match=says):
+            experiment.train(recipe, name="never", root=place.folder)
+    assert not (place.folder / "never").exists()
+    status, _, err = leadline("ood", place.run, "--against", place.near, "--features", "")
+    assert status == 2 and "--features" in err
+    for features, says in (([], "of no layer"), ("first", "features first")):
+        with pytest.raises(InputError, match=says):
+            experiment.detect(place.run, str(place.near), features=features)
 
 
 def test_the_table_has_every_set_and_the_mean_of_each_kind(place: Place, leadline: Callable[..., Any]) -> None:
@@ -102,6 +127,8 @@ def test_the_table_has_every_set_and_the_mean_of_each_kind(place: Place, leadlin
     assert status == 0 and "far + semantic" in out and "mean AUROC over the sets of each kind" in out
     assert all(word in out for word in ("auroc", "aupr_out", "aupr_in", "fpr95_id_positive", "knn", "semantic (1)"))
     assert "energy" not in out
+    means = out.partition("mean AUROC")[2]
+    assert re.search(r"msp\W+0\.\d+ \[0\.\d+, [01]\.\d+\]", means)
 
 
 def test_files_under_the_names_of_published_code(place: Place, leadline: Callable[..., Any], tmp_path: Path) -> None:
@@ -131,7 +158,8 @@ def test_a_plain_checkpoint_needs_texts_of_its_own_kind(place: Place) -> None:
     alone = experiment.detect(model, f"{place.other}#body", id=test)
     assert set(alone.scores) == {"msp", "max_logit", "energy", "entropy", "odin"}
     assert all("--fit FILE" in why for why in alone.left_out.values()) and len(alone.left_out) == 4
-    fitted = experiment.detect(model, f"{place.other}#body", id=test, fit=str(place.folder / "train.csv"))
+    train = str(place.folder / "train.csv")
+    fitted = experiment.detect(model, f"{place.other}#body", id=test, fit=train, features="pooled")
     assert set(fitted.scores) == set(DEFAULT) and not fitted.left_out
     whole = experiment.detect(place.run, f"{place.other}#body")
     for name, values in whole.scores.items():
@@ -189,6 +217,149 @@ def test_perplexity_tells_other_words_and_is_kept_in_the_run(place: Place, monke
     np.testing.assert_array_equal(as_it_is.scores["perplexity"][IN], found.scores["perplexity"][IN])
 
 
+def test_a_fine_tuned_language_model_is_kept_for_as_long_as_it_is_the_same(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lm, heard = checkpoint("gpt2", tmp_path / "lm"), list[str]()
+    asked: dict[str, Any] = {"against": f"{place.other}#body", "detectors": ["perplexity"], "lm": str(lm)}
+    as_it_is = experiment.detect(place.run, **asked)
+    asked |= {"fine_tune": True, "precision": "fp32", "tell": lambda event: heard.append(str(event.get("says")))}
+    tuned = experiment.detect(place.run, **asked)
+    assert "fine-tuned on 80 texts" in tuned.told[0] and any("epoch 1 of 1" in says for says in heard)
+    assert tuned.scores["perplexity"][IN].mean() < 0.99 * as_it_is.scores["perplexity"][IN].mean()
+
+    def never(*_: Any) -> None:
+        raise AssertionError("it was trained again")
+
+    monkeypatch.setattr(language.density, "train", never)
+    again = experiment.detect(place.run, **asked)
+    np.testing.assert_array_equal(again.scores["perplexity"][IN], tuned.scores["perplexity"][IN])
+    with pytest.raises(AssertionError, match="trained again"):
+        experiment.detect(place.run, **{**asked, "precision": "bf16"})
+    with open(lm / "config.json", "a") as sink:  # another file, the same name
+        sink.write("\n")
+    with pytest.raises(AssertionError, match="trained again"):
+        experiment.detect(place.run, **asked)
+
+
+def test_a_language_model_says_what_it_cuts_and_what_it_cannot_score(tmp_path: Path) -> None:
+    lm = language.Language(str(checkpoint("gpt2", tmp_path / "lm")), False, None, 8)
+    columns, told = lm.measure(["rain", "sand river " * 20, "dust " * 30])
+    assert set(columns) == {"nll", "tokens"} and columns["tokens"].tolist()[1:] == [7, 7]
+    assert told[1].startswith("2 of 3 texts are cut for perplexity and density: at most 8 tokens")
+    assert len(lm.measure(["rain"])[1]) == 1
+    with pytest.raises(InputError, match="1 of 2 texts have no token"):
+        lm.measure(["", "rain"])
+
+
+def test_perplexity_without_training_texts_is_left_out(place: Place) -> None:
+    test = str(place.folder / "test.csv")
+    found = experiment.detect(place.run / "model", f"{place.other}#body", id=test, detectors=["msp", "perplexity"])
+    assert set(found.scores) == {"msp"} and "--fit FILE" in found.left_out["perplexity"] and not found.told
+    with pytest.raises(InputError, match="no detector can be computed: density: .*--fit FILE"):
+        experiment.detect(place.run / "model", f"{place.other}#body", id=test, detectors="density")
+
+
+def test_too_few_training_texts_take_the_distances_alone(place: Place, tmp_path: Path) -> None:
+    pl.DataFrame({"text": ["rain in the north", "sand in the north"], "label": ["wet", "dry"]}).write_csv(
+        tmp_path / "two.csv"
+    )
+    test = str(place.folder / "test.csv")
+    found = experiment.detect(place.run / "model", f"{place.other}#body", id=test, fit=str(tmp_path / "two.csv"))
+    assert set(found.left_out) == {"mahalanobis", "relative_mahalanobis", "vim"} and {"msp", "knn"} <= set(found.scores)
+    assert "training texts" in found.left_out["vim"] and np.isfinite(found.results["other"]["knn"]["auroc"]["value"])
+
+
+# --- texts on two sides -----------------------------------------------------------------------------------------------
+
+
+def test_training_texts_are_not_texts_in_distribution(place: Place, tmp_path: Path) -> None:
+    train, test = str(place.folder / "train.csv"), str(place.folder / "test.csv")
+    for model, fit in ((place.run, None), (place.run / "model", train)):
+        with pytest.raises(InputError, match="80 of its 80 texts are training texts"):
+            experiment.detect(model, f"{place.other}#body", id=train, fit=fit)
+    with pytest.raises(InputError, match="40 of its 40 texts are training texts"):
+        experiment.detect(place.run / "model", f"{place.other}#body", id=test, fit=test)
+    some = pl.concat([pl.read_csv(test), pl.read_csv(train)[:5]])
+    some.write_csv(tmp_path / "some.csv")
+    found = experiment.detect(place.run, str(place.folder / "test.csv"), id=str(tmp_path / "some.csv"), detectors="msp")
+    assert found.told[0] == "5 of 45 texts in distribution are training texts, too: the model knows them"
+    assert found.told[1].startswith(f"40 of 40 texts of {place.folder.name}")
+    assert experiment.detect(place.run, f"{place.other}#body", detectors="msp").told == []
+
+
+def test_rows_that_were_not_trained_on_are_no_training_texts(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runs.open(place.run)
+    assert run.recipe is not None and run.trained_on.all() and run.trained_on.shape == (80,)
+    monkeypatch.setattr(runs.Run, "trained_on", property(lambda self: np.arange(80) < 30))
+    sets = ood.parse(str(place.near))
+    found = experiment.texts.gather(run, run.recipe, run.classes, sets, None, None, None)
+    assert found.train is not None and found.train.ids == run.train.ids[:30]
+    job: Any = SimpleNamespace(
+        recipe=run.recipe, examples=run.examples, chosen=SimpleNamespace(rows=np.array([3, 4, 70]))
+    )
+    after = experiment.ood._texts_of(job, sets)
+    assert after.train is not None and after.train.ids == [run.train.ids[i] for i in (3, 4, 70)]
+
+
+def test_a_run_is_whole_where_no_detector_can_be_computed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, heard = runs.open(place.run), list[Any]()
+
+    def fails(*_: Any) -> None:
+        raise InputError("no detector can be computed: knn: because")
+
+    monkeypatch.setattr(experiment.ood, "compared", fails)
+    job: Any = SimpleNamespace(
+        recipe=run.recipe, examples=run.examples, chosen=SimpleNamespace(rows=np.arange(80)), model=None,
+        tokenizer=None, accelerator=SimpleNamespace(device="cpu"),
+    )  # fmt: skip
+    experiment.ood.after_training(job, place.run, heard.append)
+    assert heard == [{"event": "note", "says": "evaluate.ood: no detector can be computed: knn: because"}]
+
+
+def test_a_model_of_pairs_reads_pairs(place: Place) -> None:
+    with pytest.raises(InputError, match=r"other: 2 text column.*body, more.*reads 1 \(text\).*FILE#COLUMN"):
+        experiment.detect(place.run, f"{place.other}#body,more", detectors="msp")
+    single = runs.open(place.run).examples
+    with pytest.raises(InputError, match=r"near: 1 text column.*reads 2 \(premise, hypothesis\).*FILE#ONE,TWO"):
+        experiment.texts.same_inputs({"near": single}, ["premise", "hypothesis"])
+
+
+# --- at once, not after everything was read ---------------------------------------------------------------------------
+
+
+def test_what_can_be_known_at_once_is_told_before_texts_are_read(
+    place: Place, leadline: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("texts were read")
+
+    monkeypatch.setattr(experiment.ood, "gather", never)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytorch_ood" else find(name))
+    (tmp_path / "file").write_text("")
+    for given, says in (
+        (["--npy", tmp_path / "file" / "below"], "is a file"),
+        (["--detectors", "msp,pytorch-ood:gen"], "leadline[ood]"),
+        (["--lm", tmp_path / "none"], "no causal language model"),
+    ):
+        status, out, err = leadline("ood", place.run, "--against", place.near, *given)
+        assert status in (1, 2) and out == "" and says in err and "Traceback" not in err
+    monkeypatch.setattr(experiment.ood, "trained", lambda model: (None, None, None, ()))
+    with pytest.raises(InputError, match="a regression has no softmax"):
+        experiment.check_npy(place.run, tmp_path)
+
+
+def test_what_was_computed_is_printed_though_files_cannot_be_written(
+    place: Place, leadline: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "output").write_text("in the way")
+    for more in ([], ["--json"]):
+        asked = ["--against", place.near, "--detectors", "msp", "--npy", tmp_path, *more]
+        status, out, err = leadline("ood", place.run, *asked)
+        assert status == 1 and "cannot be written" in err and "msp" in out
+
+
 def test_a_regression_has_distances_only(tmp_path: Path) -> None:
     with open(write_tiny(tmp_path / "t.csv", 40)) as source:
         rows = list(csv.DictReader(source))
@@ -214,7 +385,8 @@ def test_a_regression_has_distances_only(tmp_path: Path) -> None:
         (["--against", "NEAR", "--fine-tune"], "--lm"),
         (["--against", "NEAR", "--features", "first"], "--features first"),
         (["--against", "NEAR", "--lm", "nobody/nothing-of-that-name"], "no causal language model"),
-        (["--against", "NEAR", "--id", "far:OTHER#body"], "no kind of shift"),
+        (["--against", "NEAR", "--id", "far:OTHER#body"], "--id far:"),
+        (["--against", "NEAR", "--fit", "far:OTHER#body"], "--fit far:"),
     ],
 )
 def test_a_wrong_argument_is_one_clear_line(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,18 +72,20 @@ def ood(
     say("loading torch and transformers")
     from leadline import experiment
 
+    if npy is not None:
+        experiment.check_npy(model, npy)
     found = experiment.detect(
         model, files, id=id, fit=fit, text=split_list(text) or None, label=label, lm=lm, fine_tune=fine_tune,
         detectors="all" if names == ["all"] else names, features=_features(features), max_rows=max_rows,
         precision=precision, tell=lambda event: say(str(event["says"])) if "says" in event else None,
     )  # fmt: skip
-    written = _write(found, npy) if npy is not None else []
     if json:
-        print_json(as_json(found) | {"files": [str(path) for path in written]})
-        return
-    print_detected(found)
-    for path in written:
-        print(f"written  {path}")
+        print_json(as_json(found) | {"files": [str(path) for path in _files(found, npy)]})
+    else:
+        print_detected(found)
+    for path in _write(found, npy):  # last: what was computed is told, whatever becomes of the files
+        if not json:
+            print(f"written  {path}")
 
 
 def as_json(found: Detected) -> dict[str, object]:
@@ -109,33 +110,33 @@ def print_detected(found: Detected) -> None:
         for name, measures in found.results[one.name].items():
             figures = [interval(measures[m]) for m in MEASURES]
             rows.append([one.name, " + ".join(one.kinds), f"{found.rows(one.name):,}", name, *figures])
-    title = (
-        f"{found.data} (n = {found.n:,}) against other texts: value [95 % bootstrap interval]; higher score is stranger"
-    )
+    title = f"{found.data} (n = {found.n:,}) against other texts: value [95 % interval]; higher score is stranger"
     print_table(title, header, rows, width=190)
     kinds = list(dict.fromkeys(kind for one in found.sets for kind in one.kinds))
     if kinds:
-        means = [[name, *(_mean(found, name, kind) for kind in kinds)] for name in found.scores]
+        means = [[name, *(interval(found.mean_auroc(name, kind)) for kind in kinds)] for name in found.scores]
         sets = [f"{kind} ({sum(kind in one.kinds for one in found.sets)})" for kind in kinds]
-        print_table("mean AUROC over the sets of each kind", ["detector", *sets], means)
+        print_table("mean AUROC over the sets of each kind [95 % interval]", ["detector", *sets], means)
     for note in found.told:
         print(note)
     for name, why in found.left_out.items():
         print(f"left out  {name}: {why}")
 
 
-def _mean(found: Detected, detector: str, kind: str) -> float:
-    values = [found.results[one.name][detector]["auroc"]["value"] for one in found.sets if kind in one.kinds]
-    return math.fsum(values) / len(values)
-
-
-def _write(found: Detected, folder: Path) -> list[Path]:
+def _files(found: Detected, folder: Path | None) -> list[Path]:
+    """Where `_write` will write."""
     from leadline import ood as ood_room
-    from leadline.errors import InputError
 
-    if not found.msp:
-        raise InputError("--npy: a regression has no softmax probabilities to write")
+    others = {name: () for name in found.msp if name != ood_room.IN}
+    return [] if folder is None else [folder / p for p in ood_room.names(found.model, found.data, others).values()]
+
+
+def _write(found: Detected, folder: Path | None) -> list[Path]:
+    from leadline import ood as ood_room
+
     others = {name: values for name, values in found.msp.items() if name != ood_room.IN}
+    if folder is None:
+        return []
     return ood_room.write_npy(folder, found.model, found.data, found.msp[ood_room.IN], others)
 
 
@@ -144,7 +145,7 @@ def _features(asked: str | None) -> str | Sequence[int] | None:
 
     if asked is None or asked in ("pooled", "cls"):
         return asked
-    try:
-        return [int(part) for part in split_list(asked)]
-    except ValueError:
-        raise InputError(f"--features {asked}: pooled, cls, or numbers of layers (4,6)") from None
+    layers = split_list(asked)
+    if not layers or not all(part.removeprefix("-").isdecimal() for part in layers):
+        raise InputError(f"--features {asked or 'without a value'}: pooled, cls, or numbers of layers (4,6)")
+    return [int(part) for part in layers]

@@ -1,14 +1,14 @@
 """One recipe, start to finish: examples -> plan -> loop -> scores -> evaluation -> files.
 
-Order inside the room: device · features · mixed · chosen · job · evaluation · stressing · slicing · language · ood ·
-probing · training.
+Order inside the room: device · features · mixed · chosen · job · evaluation · stressing · slicing · language · texts ·
+reading · ood · probing · training.
 """
 
 from leadline.experiment.device import accelerate
 from leadline.experiment.evaluation import Evaluation, evaluate
 from leadline.experiment.features import features
 from leadline.experiment.job import Job
-from leadline.experiment.ood import Detected, detect
+from leadline.experiment.ood import Detected, check_npy, detect
 from leadline.experiment.probing import PROBES, probe
 from leadline.experiment.slicing import sliced
 from leadline.experiment.stressing import Robustness, Stress, robustness
@@ -23,6 +23,7 @@ __all__ = [
     "Robustness",
     "Stress",
     "accelerate",
+    "check_npy",
     "detect",
     "evaluate",
     "features",

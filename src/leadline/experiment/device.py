@@ -12,6 +12,14 @@ from leadline.learn import models
 def accelerate(asked: str) -> Accelerator:
     """A fresh Accelerator in the precision asked for; a process may train several runs of different precision."""
     AcceleratorState._reset_state(reset_partial_state=True)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = models.precision(asked, device)
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
+    chosen = precision(asked)
+    return Accelerator(cpu=_device().type == "cpu", mixed_precision="no" if chosen == "fp32" else chosen)
+
+
+def precision(asked: str) -> str:
+    """bf16, fp16 or fp32: what `asked` comes to on this machine."""
+    return models.precision(asked, _device())
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

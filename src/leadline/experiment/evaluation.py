@@ -142,29 +142,38 @@ def _fitted(run: Run) -> metrics_room.Temperature | None:
 
 def subject(model: str | Path, data: Any = None, split: str = "test", **settings: Any) -> tuple[Recipe, Examples]:
     """(a recipe whose model is the trained one, the examples that it is asked about); arguments as `evaluate`."""
-    path = Path(model)
-    if (path / "examples.parquet").is_file():
-        run = Run(path)
-        if run.recipe is None or not (path / "model").is_dir():
-            raise InputError(
-                f"{path}: this run has no model (an import, or somebody else's loop); evaluate a checkpoint"
-            )
-        columns = recipes.quick("", **settings)["data"] | {"train": run.recipe.data.train}  # other names in a new file
-        recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update=columns)})
-        checkpoint, classes = path / "model", run.classes
-        examples = run.examples if data is None else None
+    run, recipe, checkpoint, classes = trained(model, "<data>" if data is None else str(data), **settings)
+    if data is not None:
+        examples = loading.load_one(data, recipe.data, recipe.task, classes, split)
+    elif run is not None:
+        examples = run.examples
     else:
-        if data is None:
-            raise InputError(f"{path}: a plain checkpoint needs --data FILE (and --text, --label for its columns)")
+        raise InputError(f"{model}: a plain checkpoint needs --data FILE (and --text, --label for its columns)")
+    if split not in examples.splits:
+        raise InputError(f"{model}: no `{split}` examples; it has: {', '.join(examples.splits)}")
+    return recipe.model_copy(update={"model": str(checkpoint)}), examples.split(split)
+
+
+def trained(
+    model: str | Path | Run, data: str = "<texts>", **settings: Any
+) -> tuple[Run | None, Recipe, Path, tuple[str, ...]]:
+    """(its run or None, a recipe that says how files are read, the checkpoint, classes) of a run or any checkpoint.
+
+    data      what the recipe of a plain checkpoint calls its data
+    settings  as `recipe.quick`: text and label columns that are called otherwise in new files
+    Raises InputError: a run without a model, a directory that is no checkpoint.
+    """
+    path = model.path if isinstance(model, Run) else Path(model)
+    if not (path / "examples.parquet").is_file():
         classes = models.classes_of(path)
         task = "classification" if classes else "regression"
-        recipe = recipes.load(recipes.quick(str(data), model=str(model), task=task, **settings))
-        checkpoint, examples = path, None
-    if examples is None:
-        examples = loading.load_one(data, recipe.data, recipe.task, classes, split)
-    if split not in examples.splits:
-        raise InputError(f"{path}: no `{split}` examples; it has: {', '.join(examples.splits)}")
-    return recipe.model_copy(update={"model": str(checkpoint)}), examples.split(split)
+        return None, recipes.load(recipes.quick(data, model=str(path), task=task, **settings)), path, classes
+    run = model if isinstance(model, Run) else Run(path)
+    if run.recipe is None or not (path / "model").is_dir():
+        raise InputError(f"{path}: this run has no model (an import, or somebody else's loop); name a checkpoint")
+    changed = recipes.quick("", **settings)["data"] | {"train": run.recipe.data.train}
+    recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update=changed)})
+    return run, recipe, path / "model", run.classes
 
 
 @dataclass(frozen=True)

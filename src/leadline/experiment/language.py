@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 from leadline import runs
 from leadline.data.examples import Examples
 from leadline.errors import InputError
-from leadline.experiment.device import accelerate
+from leadline.experiment.device import accelerate, precision
 from leadline.learn import density
 from leadline.runs import Run
 
@@ -32,6 +34,7 @@ class Language:
     fine_tune  train that one on `train`, too
     train      texts in distribution, training texts only
     run        where a trained one is kept and found again
+    precision  auto, bf16, fp16 or fp32: what one is trained in; all are measured in float32
     """
 
     name: str | None
@@ -40,6 +43,7 @@ class Language:
     max_length: int
     run: Run | None = None
     tell: Callable[[Mapping[str, Any]], None] = lambda event: None
+    precision: str = "auto"
 
     @property
     def trained(self) -> bool:
@@ -60,22 +64,31 @@ class Language:
     def _count(self) -> str:
         return f"{len(self.train):,}" if self.train is not None else "0"
 
-    def measure(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """{nll (N,), tokens (N,)}, as `learn.density.measure`."""
+    def measure(self, texts: Sequence[str]) -> tuple[dict[str, np.ndarray], list[str]]:
+        """({nll (N,), tokens (N,)}, what a reader must know of them, a sentence each), as `learn.density.measure`.
+
+        Raises InputError: there is nothing to train one on, or some text has no token that can be scored.
+        """
         model, tokenizer = self._ready()
         found = density.measure(model, tokenizer, texts, accelerate("fp32").device, self.max_length)
         if bad := int((found["tokens"] == 0).sum()):
             raise InputError(
-                f"{self.name}: {bad} of {len(texts)} texts have no token that can be scored (one token, and a "
-                "tokenizer without a token that begins texts); choose another --lm, or take these rows out"
+                f"{bad} of {len(texts)} texts have no token that {self.name or 'the language model'} can score (one "
+                "token, and a tokenizer without a token that begins texts); choose another --lm, or take these rows out"
             )
-        return found
+        told = [f"perplexity and density by {self.says}"]
+        if cut := int(found.pop("cut").sum()):
+            told.append(
+                f"{cut:,} of {len(texts):,} texts are cut for perplexity and density: at most {self.max_length} tokens "
+                "of a text count (training.max_length), in the language model's own tokens"
+            )
+        return found, told
 
     def _ready(self) -> tuple[Any, Any]:
         if not self.trained:
             return density.load(str(self.name))
         if self.train is None:
-            raise InputError("perplexity: a language model is trained on texts in distribution; give them: --fit FILE")
+            raise InputError("a language model is trained on texts in distribution; give them: --fit FILE")
         place = self.run.path / "density" / self._slug if self.run is not None else None
         if place is not None and self._kept(place):
             self.tell({"event": "note", "says": f"language model of {place}"})
@@ -91,8 +104,16 @@ class Language:
             model, tokenizer = density.small(texts, max(8, self.max_length))
         else:
             model, tokenizer = density.load(self.name)
-        density.train(model, tokenizer, texts, self._settings, accelerate("auto"), self.max_length)
+        accelerator = accelerate(self.precision)
+        density.train(model, tokenizer, texts, self._settings, accelerator, self.max_length, self._progress)
         return model, tokenizer
+
+    def _progress(self, event: Mapping[str, Any]) -> None:
+        """Of the loop's events, those that a person waits for."""
+        if event["event"] == "epoch":
+            of = f"{event['epoch']} of {self._settings['epochs']}"
+            says = f"language model: epoch {of}, loss {event['train'].get('loss', math.nan):.3f} a token"
+            self.tell({"event": "note", "says": says})
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -108,7 +129,19 @@ class Language:
         texts = hashlib.sha256("\0".join(runs.joined_texts(self.train)).encode("utf-8", "surrogatepass")).hexdigest()
         about = {"format": FORMAT, "model": self.name or density.SMALL, "texts": texts, "n": len(self.train)}
         sizes = density.SIZES | {"vocabulary": density.VOCABULARY} if self.name is None else {}
+        about |= {"files": self._files, "precision": precision(self.precision)}
         return about | {"max_length": self.max_length, "training": self._settings, "sizes": sizes}
+
+    @cached_property
+    def _files(self) -> str:
+        """SHA-256 over names and contents of a local directory's files; "" of a Hub id, whose name must do."""
+        folder = Path(self.name) if self.name is not None else None
+        if folder is None or not folder.is_dir():
+            return ""
+        total = hashlib.sha256()
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            total.update(f"{path.relative_to(folder)}\0{runs.sha256(path)}\0".encode("utf-8", "surrogatepass"))
+        return total.hexdigest()
 
     def _kept(self, place: Path) -> bool:
         try:

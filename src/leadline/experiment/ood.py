@@ -13,18 +13,15 @@ import polars as pl
 from leadline import ood as ood_room
 from leadline import recipe as recipes
 from leadline import runs, signals
-from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError, nearest
 from leadline.experiment.device import accelerate
+from leadline.experiment.evaluation import trained
 from leadline.experiment.job import Job
 from leadline.experiment.language import Language
-from leadline.learn import models, other_detectors, ranks, represent
-from leadline.learn.predict import predict
-from leadline.learn.tasks.batch import Task
-from leadline.learn.tasks.classification import Classification, TextEncoder
-from leadline.learn.tasks.regression import Regression
-from leadline.learn.tokens import kept_tokens
+from leadline.experiment.reading import Reader
+from leadline.experiment.texts import Texts, gather, on_two_sides, parsed, read_set, same_inputs
+from leadline.learn import density, models, other_detectors, ranks, represent
 from leadline.ood import DETECTORS, Evidence, OodSet
 from leadline.ood.sets import IN, name_of
 from leadline.runs import Run
@@ -63,6 +60,11 @@ class Detected:
         """The share of the rows that is out of distribution: the AUPR-out of a guess."""
         return self.rows(name) / (self.n + self.rows(name))
 
+    def mean_auroc(self, detector: str, kind: str) -> dict[str, float]:
+        """{value, low, high, n} over the sets of a kind, which share the texts in distribution."""
+        scores = self.scores[detector]
+        return ood_room.mean_auroc(scores[IN], {one.name: scores[one.name] for one in self.sets if kind in one.kinds})
+
     def splits(self) -> dict[str, dict[str, dict[str, float]]]:
         """As results.json has it: {"ood+trec": {"auroc[msp]": {value, low, high, n}, …, "prevalence": …}}."""
         found = {}
@@ -78,40 +80,6 @@ class Detected:
         names = [name for name, kind in kinds.items() for _ in range(self.n if name == IN else self.rows(name))]
         columns = {d: np.concatenate([values[name] for name in kinds]) for d, values in self.scores.items()}
         return pl.DataFrame({"set": names, "kinds": [kinds[name] for name in names], **columns})
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A trained model that reads texts: logits and features in one pass."""
-
-    network: Any
-    tokenizer: Any
-    classes: Sequence[str]
-    max_length: int
-    device: Any
-    features: represent.Where = None
-
-    def read(self, examples: Examples) -> dict[str, np.ndarray]:
-        """logits (N, K), penultimate (N, D) and features (N, H), of those that the model has."""
-        length = models.max_tokens(self.network, self.tokenizer, self.max_length)
-        encoder = TextEncoder(self.tokenizer, examples.inputs, length, models.takes_positions(self.network))
-        task: Task = Classification(encoder) if self.classes else Regression(encoder)
-        nothing = np.zeros(len(examples), dtype=np.int64 if self.classes else np.float64)
-        with represent.watched(self.network, self.features) as also:
-            encoded = kept_tokens(task, examples)
-            found = predict(self.network, task, encoded, nothing, self.device, also=also)
-        read = {str(name): found[name] for name in ("logits", "penultimate", "features") if name in found}
-        if "features" not in read and "penultimate" in read:
-            read["features"] = read["penultimate"]
-        return read
-
-    def head(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """weight (K, D) and bias (K,) of the decision layer; a layer without bias has zeros."""
-        layer = represent.decision(self.network) if self.classes else None
-        if layer is None:
-            return None, None
-        weight = layer.weight.detach().float().cpu().numpy()
-        return weight, np.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float().cpu().numpy()
 
 
 def detect(
@@ -134,57 +102,87 @@ def detect(
 
     against    sets of other texts, [KIND:][NAME=]FILE[#COLUMN] each; see `leadline.ood.parse`
     id         texts in distribution, [NAME=]FILE[#COLUMN]; default: the run's test split, else its validation split
-    fit        labelled training texts, for distances, ViM and language models; default: those of the run
+    fit        labelled training texts, for distances, ViM and language models; default: those the run was trained on
     text       text columns of all these files; default: those of the run, else `text`
     detectors  names, "default" (all that need no language model) or "all"
     lm         a causal language model for perplexity and density, Hub id or directory; default: a small one made here
     fine_tune  train that one on the training texts before it is asked
     features   what the distances read, as evaluate.features; default: what the decision layer reads
     max_rows   at most so many rows of each set, drawn at random with seed 0
-    Raises InputError: a file or column that is not there, no texts in distribution, an unknown detector.
+    precision  auto, bf16, fp16 or fp32: of the model, and of the training of a language model
+    Raises InputError: a file or column that is not there, no texts in distribution or more than half of them trained
+    on, an unknown detector, a layer that the model does not have, no detector that can be computed.
     """
     sets, names = ood_room.parse(against), chosen(detectors, lm)
     if not sets:
         raise InputError("no texts to tell apart: name files with --against FILE")
-    run, recipe, checkpoint, classes = _model(model, text, label)
-    inside = _inside(run, recipe, id, max_rows)
-    others = {found.name: _read_set(found, recipe, max_rows) for found in sets}
-    train = _train(run, recipe, fit, classes)
+    _check_tools(names, lm)
+    columns: dict[str, Any] = {name: value for name, value in (("text", text), ("label", label)) if value}
+    run, recipe, checkpoint, classes = trained(model, **columns)
+    texts = gather(run, recipe, classes, sets, id, fit, max_rows)
     longest = recipe.training.max_length
     network, tokenizer = models.load(str(checkpoint), classes, max_length=longest, new_head=False)
-    accelerator = accelerate(precision)
-    network = accelerator.prepare_model(network, evaluation_mode=True)
     if features is None and run is not None:
         features = recipe.evaluate.features
+    represent.check(features, network)
+    accelerator = accelerate(precision)
+    network = accelerator.prepare_model(network, evaluation_mode=True)
     reader = Reader(network, tokenizer, classes, longest, accelerator.device, features)
-    language = Language(lm, fine_tune, train, longest, run, tell)
-    known = parsed(id).name if id is not None else name_of(recipe.data.train)
+    language = Language(lm, fine_tune, texts.train, longest, run, tell, precision)
+    known = parsed("--id", id).name if id is not None else name_of(recipe.data.train)
     who = Path(run.recipe.model_name if run is not None and run.recipe is not None else checkpoint).name
-    return compared(reader, inside, others, sets, train, names, language, (who, known), tell)
+    return compared(reader, texts, sets, names, language, (who, known), tell)
+
+
+def check_npy(model: str | Path, folder: str | Path) -> None:
+    """InputError or LeadlineError where MSP of this model could not be written there; asked before anything is read."""
+    if not trained(model)[3]:
+        raise InputError("--npy: a regression has no softmax probabilities to write")
+    ood_room.check_folder(folder)
+
+
+def _check_tools(names: Sequence[str], lm: str | None) -> None:
+    """What is not installed, and a language model that is not there: before texts are read, which takes long."""
+    if set(names) != set(ALL) and set(names) & set(other_detectors.NAMES):
+        other_detectors.library()
+    if lm is not None:
+        density.check(lm)
 
 
 def after_training(job: Job, path: Path, tell: Tell = silent) -> None:
     """evaluate.ood of a recipe: the run's test split (else validation) against each set.
 
-    Adds to results.json and writes ood/scores.parquet. Every process takes part; the first one writes.
+    Adds to results.json and writes ood/scores.parquet. Every process takes part; the first one writes. Where no
+    detector can be computed there is a note, because the run is trained and everything else of it is there.
     """
     recipe, examples = job.recipe, job.examples
     sets = ood_room.parse(recipe.evaluate.ood)
     if not sets:
         return
-    others = {found.name: _read_set(found, recipe, None) for found in sets}
-    held = next(split for split in ("test", "validation") if split in examples.splits)
-    network, features = job.model, recipe.evaluate.features
-    reader = Reader(
-        network, job.tokenizer, examples.classes, recipe.training.max_length, job.accelerator.device, features
-    )
-    train = examples.split("train")
-    language = Language(None, False, train, recipe.training.max_length)
+    texts = _texts_of(job, sets)
+    longest, classes = recipe.training.max_length, examples.classes
+    reader = Reader(job.model, job.tokenizer, classes, longest, job.accelerator.device, recipe.evaluate.features)
+    language = Language(None, False, texts.train, longest)
     who = (Path(recipe.model_name).name, name_of(recipe.data.train))
-    found = compared(reader, examples.split(held), others, sets, train, DEFAULT, language, who, tell)
+    try:
+        found = compared(reader, texts, sets, DEFAULT, language, who, tell)
+    except InputError as error:
+        tell({"event": "note", "says": f"evaluate.ood: {error}"})
+        return
+    for says in [*found.told, *(f"left out {name}: {why}" for name, why in found.left_out.items())]:
+        tell({"event": "note", "says": f"evaluate.ood: {says}"})
     if ranks.first():
         runs.write_parquet(path / "ood" / "scores.parquet", found.table())
         runs.write_results(path, Run(path).results | found.splits())
+
+
+def _texts_of(job: Job, sets: Sequence[OodSet]) -> Texts:
+    """Held-out examples, the other sets, and the examples that were trained on."""
+    examples, whole = job.examples, job.examples.split("train")
+    others = {found.name: read_set(found, job.recipe) for found in sets}
+    train = replace(whole, table=whole.table[job.chosen.rows])
+    inside = examples.split(next(split for split in ("test", "validation") if split in examples.splits))
+    return Texts(inside, others, train, tuple(on_two_sides(inside, others, runs.joined_texts(train))))
 
 
 def check(recipe: recipes.Recipe, examples: Examples) -> None:
@@ -194,8 +192,7 @@ def check(recipe: recipes.Recipe, examples: Examples) -> None:
         raise InputError(
             "evaluate.ood needs texts in distribution that are not trained on: set data.test or validation"
         )
-    for found in sets:
-        _read_set(found, recipe, None)
+    same_inputs({found.name: read_set(found, recipe) for found in sets}, examples.inputs)
 
 
 def chosen(detectors: str | Sequence[str], lm: str | None = None) -> tuple[str, ...]:
@@ -213,35 +210,38 @@ def chosen(detectors: str | Sequence[str], lm: str | None = None) -> tuple[str, 
 
 def compared(
     reader: Reader,
-    inside: Examples,
-    others: Mapping[str, Examples],
+    texts: Texts,
     sets: Sequence[OodSet],
-    train: Examples | None,
     names: Sequence[str],
     language: Language,
     who: tuple[str, str],
     tell: Tell,
 ) -> Detected:
-    """Every set through the model once; every detector over all of them together; every set against `inside`."""
-    parts = {IN: inside, **others}
+    """Every set through the model once; every detector over all of them together; every set against those in
+    distribution. InputError where no detector can be computed."""
+    parts = {IN: texts.inside, **texts.others}
     ends = np.cumsum([len(part) for part in parts.values()])[:-1]
-    evidence = _evidence(reader, parts, train, names, language, tell)
+    evidence = _evidence(reader, parts, texts.train, names, tell)
+    evidence, told, unmeasured = _measured(evidence, language, parts, names)
     found, left_out = ood_room.strangeness(evidence, [name for name in names if name in DETECTORS])
     theirs = [name for name in names if name in other_detectors.NAMES]
     more, why = _others(evidence, theirs, optional=set(names) == set(ALL))
-    found, left_out = found | more, left_out | why
+    found, left_out = found | more, left_out | unmeasured | why
     if not found:
-        raise InputError(f"no detector can be computed: {'; '.join(f'{name} {why}' for name, why in left_out.items())}")
+        raise InputError(
+            f"no detector can be computed: {'; '.join(f'{name}: {why}' for name, why in left_out.items())}"
+        )
     scores = {d: dict(zip(parts, np.split(values, ends), strict=True)) for d, values in found.items()}
     results = {
-        name: {d: ood_room.told_apart(values[IN], values[name]) for d, values in scores.items()} for name in others
+        name: {d: ood_room.told_apart(values[IN], values[name]) for d, values in scores.items()}
+        for name in texts.others
     }
-    told = [f"perplexity and density by {language.says}"] if set(names) & set(LANGUAGE) else []
     msp = {}
     if evidence.logits is not None:
         largest = signals.softmax(evidence.logits).max(axis=1)
         msp = dict(zip(parts, np.split(largest, ends), strict=True))
-    return Detected(*who, len(inside), list(sets), scores, results, msp, left_out, told)
+    told = [*texts.told, *told]
+    return Detected(*who, len(texts.inside), list(sets), scores, results, msp, left_out, told)
 
 
 def _others(evidence: Evidence, names: Sequence[str], optional: bool) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -259,10 +259,9 @@ def _evidence(
     parts: Mapping[str, Examples],
     train: Examples | None,
     names: Sequence[str],
-    language: Language,
     tell: Tell,
 ) -> Evidence:
-    """Of all parts, one after the other."""
+    """What the model says of all parts, one after the other."""
     told = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
     tell({"event": "note", "says": f"reading texts: {told}"})
     read = [reader.read(part) for part in parts.values()]
@@ -277,71 +276,18 @@ def _evidence(
         columns |= {f"train_{name}": values for name, values in reader.read(train).items() if name != "logits"}
         columns["train_labels"] = train.gold if reader.classes else None
     columns["weight"], columns["bias"] = reader.head()
-    if "nll" in needs:
-        columns |= language.measure([text for part in parts.values() for text in runs.joined_texts(part)])
     return Evidence(**columns)
 
 
-def _model(
-    model: str | Path | Run, text: str | Sequence[str] | None, label: str | None
-) -> tuple[Run | None, recipes.Recipe, Path, tuple[str, ...]]:
-    """(run or None, a recipe that says how files are read, the checkpoint, classes)."""
-    path = model.path if isinstance(model, Run) else Path(model)
-    columns: dict[str, Any] = {name: value for name, value in (("text", text), ("label", label)) if value}
-    if (path / "examples.parquet").is_file():
-        run = model if isinstance(model, Run) else Run(path)
-        if run.recipe is None or not (path / "model").is_dir():
-            raise InputError(f"{path}: this run has no model (an import, or somebody else's loop); name a checkpoint")
-        changed = recipes.quick("", **columns)["data"] | {"train": run.recipe.data.train}
-        recipe = run.recipe.model_copy(update={"data": run.recipe.data.model_copy(update=changed)})
-        return run, recipe, path / "model", run.classes
-    classes = models.classes_of(path)
-    task = "classification" if classes else "regression"
-    return None, recipes.load(recipes.quick("<texts>", model=str(path), task=task, **columns)), path, classes
-
-
-def _inside(run: Run | None, recipe: recipes.Recipe, id: str | None, max_rows: int | None) -> Examples:
-    if id is not None:
-        return _read_set(parsed(id), recipe, max_rows)
-    if run is None:
-        raise InputError("a plain checkpoint does not know its own kind of texts: name some with --id FILE")
-    held = [split for split in ("test", "validation") if split in run.examples.splits]
-    if not held:
-        raise InputError(f"{run.path}: all its texts were trained on; name others in distribution with --id FILE")
-    return _some(run.examples.split(held[0]), max_rows)
-
-
-def parsed(id: str) -> OodSet:
-    """The one set in distribution."""
-    found = ood_room.parse(id)[0]
-    if found.kinds:
-        raise InputError(f"--id {id}: texts in distribution have no kind of shift")
-    return found
-
-
-def _train(run: Run | None, recipe: recipes.Recipe, fit: str | None, classes: tuple[str, ...]) -> Examples | None:
-    if fit is not None:
-        found = parsed(fit)
-        return loading.load_one(found.file, _columns(recipe, found), recipe.task, classes, "train")
-    return None if run is None else run.train
-
-
-def _read_set(found: OodSet, recipe: recipes.Recipe, max_rows: int | None) -> Examples:
-    """The texts of a set, without labels; row numbers are its ids."""
-    examples = loading.load_one(found.file, _columns(recipe, found), recipe.task, (), "test", labelled=False)
-    return _some(examples, max_rows)
-
-
-def _columns(recipe: recipes.Recipe, found: OodSet) -> recipes.Data:
-    """How a file is read: as the run's, with its own text columns, and row numbers for ids."""
-    own: dict[str, Any] = {"id": None, "group": None, "weight": None}
-    if found.columns:
-        own["text"] = found.columns[0] if len(found.columns) == 1 else list(found.columns)
-    return recipe.data.model_copy(update=own)
-
-
-def _some(examples: Examples, max_rows: int | None) -> Examples:
-    if max_rows is None or len(examples) <= max_rows:
-        return examples
-    rows = np.sort(np.random.default_rng(0).permutation(len(examples))[:max_rows])
-    return replace(examples, table=examples.table[rows])
+def _measured(
+    evidence: Evidence, language: Language, parts: Mapping[str, Examples], names: Sequence[str]
+) -> tuple[Evidence, list[str], dict[str, str]]:
+    """(the evidence with what a language model says, sentences on it, {detector: why it cannot be asked})."""
+    asked = [name for name in names if name in LANGUAGE]
+    if not asked:
+        return evidence, [], {}
+    try:
+        columns, told = language.measure([text for part in parts.values() for text in runs.joined_texts(part)])
+    except InputError as error:
+        return evidence, [], dict.fromkeys(asked, str(error))
+    return replace(evidence, **columns), told, {}

@@ -20,7 +20,7 @@ from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError
 from leadline.experiment import ood, stressing
 from leadline.experiment.job import Job, answers
-from leadline.learn import kept_weights, models, notes, ranks, sanity, sharding
+from leadline.learn import kept_weights, models, notes, ranks, represent, sanity, sharding
 from leadline.learn.clock import Clock
 from leadline.learn.loop import Event
 from leadline.recipe import Recipe
@@ -80,6 +80,7 @@ def train(
     tell({"event": "note", "says": f"{len(examples):,} examples; loading the model {resolved.model_name}"})
     with clock("other"):
         job = Job.prepare(resolved, examples, clock, base)
+    represent.check(resolved.evaluate.features, job.model)
     if processes not in (None, ranks.world()):
         raise LeadlineError(f"{processes} processes were asked for, and {ranks.world()} train: start it by torchrun")
     if sharded and ranks.world() == 1:

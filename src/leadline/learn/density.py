@@ -7,7 +7,8 @@ Training goes through the one loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +37,40 @@ OF_SMALL = {"epochs": 10, "batch_size": 16, "learning_rate": 1e-3}
 OF_FINE_TUNING = {"epochs": 1, "batch_size": 8, "learning_rate": 5e-5}  # Arora, Huang & He's, of GPT-2
 
 
-def load(name: str, revision: str | None = None) -> tuple[Any, Any]:
+def load(name: str) -> tuple[Any, Any]:
     """(model, tokenizer) of a Hub id or a local directory; InputError where it is no causal language model."""
+    with _naming(name):
+        tokenizer = _tokenizer(name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    return model, tokenizer
+
+
+def check(name: str) -> None:
+    """InputError where there is no configuration or no tokenizer: asked before long work that `load` comes after."""
+    with _naming(name):
+        transformers.AutoConfig.from_pretrained(name)
+        _tokenizer(name)
+
+
+def _tokenizer(name: str) -> Any:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(name)
+    if len(tokenizer) <= len(tokenizer.all_special_tokens) + 2:  # what transformers makes of no tokenizer files
+        raise ValueError("it has no vocabulary; save the tokenizer beside the model")
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Whatever goes wrong becomes one sentence about --lm."""
     try:
         with quiet():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(name, revision=revision)
-            if len(tokenizer) <= len(tokenizer.all_special_tokens) + 2:  # what transformers makes of no tokenizer files
-                raise ValueError("it has no vocabulary; save the tokenizer beside the model")
-            model = transformers.AutoModelForCausalLM.from_pretrained(name, revision=revision, dtype=torch.float32)
+            yield
     except Exception as error:  # transformers, tokenizers and safetensors raise a dozen kinds
         first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise InputError(
             f"--lm {name}: no causal language model, neither a local directory nor to be had from the Hub. "
             f"Without --lm a small one is trained on the texts in distribution. [{first}]"
         ) from error
-    return model, tokenizer
 
 
 def small(texts: Sequence[str], max_length: int, seed: int = 0) -> tuple[Any, Any]:
@@ -102,16 +122,20 @@ def train(
 def measure(
     model: Any, tokenizer: Any, texts: Sequence[str], device: torch.device, max_length: int = 256
 ) -> dict[str, np.ndarray]:
-    """{nll (N,) -log p(text) in nats, tokens (N,) how many were scored}, dropout off, in float32.
+    """{nll (N,) -log p(text) in nats, tokens (N,) how many were scored, cut (N,) bool}, dropout off, in float32.
 
-    A text of which no token can be scored (one token, and a tokenizer without BOS and EOS) has 0 tokens.
+    A text of which no token can be scored (one token, and a tokenizer without BOS and EOS) has 0 tokens. Of a text that
+    is cut, longer than max_length of the tokenizer's tokens, what follows does not count.
     """
-    task = LanguageModel(tokenizer, max_tokens(model, tokenizer, max_length))
-    encoded = task.encode([{"text": text} for text in texts])
+    longest = max_tokens(model, tokenizer, max_length)
+    task = LanguageModel(tokenizer, longest + 1)
+    whole = task.encode([{"text": text} for text in texts])
+    cut = np.array([task.length(row) > longest for row in whole], dtype=bool)
+    encoded = [[{"input_ids": row[0]["input_ids"][:longest]}] for row in whole]
     size = int(np.clip(LOGITS // model.config.vocab_size, 256, TOKENS))
     model.to(device)
     found = predict(model, task, encoded, np.zeros(len(encoded)), device, tokens=size)
-    return {"nll": found["nll"].astype(np.float64), "tokens": found["tokens"].astype(np.int64)}
+    return {"nll": found["nll"].astype(np.float64), "tokens": found["tokens"].astype(np.int64), "cut": cut}
 
 
 def save(model: Any, tokenizer: Any, path: Path) -> None:

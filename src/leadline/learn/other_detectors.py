@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from leadline.errors import InputError, LeadlineError, MissingExtra, nearest
 from leadline.ood import Evidence
+from leadline.ood.registry import keep
 
 PREFIX = "pytorch-ood:"
 OF_HEAD = ("penultimate", "train_penultimate", "train_labels", "weight", "bias")
@@ -112,7 +113,7 @@ def strangeness(evidence: Evidence, names: Sequence[str]) -> tuple[dict[str, np.
             left_out[name] = f"needs {lacking[0].replace('_', ' ')}"
             continue
         try:
-            found[name] = other.score(lib, tensors, tensors.head).double().cpu().numpy()
+            keep(name, other.score(lib, tensors, tensors.head).double().cpu().numpy(), found, left_out)
         except (AssertionError, ValueError) as error:  # a class without training texts, fewer texts than neighbours
             left_out[name] = f"pytorch-ood: {error or 'it needs training texts of every class'}"
     return found, left_out

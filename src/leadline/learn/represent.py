@@ -25,6 +25,22 @@ def decision(model: Any) -> nn.Linear | None:
         return None
 
 
+def check(where: Where, model: Any) -> None:
+    """InputError where the model has no such features; asked before a training, so that none ends in vain."""
+    if where is None or where in ("pooled", "cls"):
+        return
+    if isinstance(where, str) or not where:
+        raise InputError(f"features {where or 'of no layer'}: choose pooled, cls, or numbers of layers (4,6)")
+    layers = getattr(model.config, "num_hidden_layers", None)
+    if layers is not None:
+        _within(where, int(layers))
+
+
+def _within(where: Sequence[int], layers: int) -> None:
+    if beyond := [number for number in where if not -layers - 1 <= number <= layers]:
+        raise InputError(f"evaluate.features: there is no layer {beyond[0]}; the model has {layers} (0: embeddings)")
+
+
 @contextlib.contextmanager
 def watched(model: Any, where: Where = None) -> Iterator[Callable[[Batch], dict[str, Tensor]]]:
     """A function for `predict(also=…)`: {penultimate (B, D), features (B, H)} of the batch that just went through.
@@ -66,10 +82,7 @@ def _features(output: Any, where: str | Sequence[int], batch: Batch) -> Tensor:
     if isinstance(where, str):
         return mean_over_tokens(output[0].float(), batch)
     states = output.hidden_states
-    if beyond := [number for number in where if not -len(states) <= number < len(states)]:
-        raise InputError(
-            f"evaluate.features: there is no layer {beyond[0]}; the model has {len(states) - 1} (0: embeddings)"
-        )
+    _within(where, len(states) - 1)
     return torch.cat([mean_over_tokens(states[number].float(), batch) for number in where], dim=1)
 
 

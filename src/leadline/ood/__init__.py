@@ -7,8 +7,8 @@ Order inside the room: registry · logits · distances · language · apart · s
 """
 
 from leadline.ood import logits, distances, language  # noqa: F401  # isort: skip  (they fill DETECTORS, in this order)
-from leadline.ood.apart import MEASURES, compute_auroc, told_apart
-from leadline.ood.published import names, read_model_out, write_npy
+from leadline.ood.apart import MEASURES, compute_auroc, mean_auroc, told_apart
+from leadline.ood.published import check_folder, names, read_model_out, write_npy
 from leadline.ood.registry import DETECTORS, Detector, Evidence, strangeness
 from leadline.ood.sets import IN, KINDS, SPLIT, OodSet, parse
 
@@ -21,7 +21,9 @@ __all__ = [
     "Detector",
     "Evidence",
     "OodSet",
+    "check_folder",
     "compute_auroc",
+    "mean_auroc",
     "names",
     "parse",
     "read_model_out",

@@ -6,14 +6,15 @@ rows themselves and all their resamples at once. G distinct values, B sets of we
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import special
 
 from leadline.errors import InputError
 from leadline.evaluate.checks import numbers
-from leadline.evaluate.intervals import TiedBlocks, percentiles
+from leadline.evaluate.intervals import TiedBlocks, percentiles, wilson
 
 CELLS = 60_000  # of one block of weights: it stays in the processor's cache, four times as fast as 1,000,000
 
@@ -32,8 +33,11 @@ def told_apart(
     """{measure: {value, low, high, n}}: id_scores (N,) and ood_scores (M,), higher is stranger; n = N + M.
 
     FPR@95 depends on which side is the positive class, so both are there; the threshold takes tied rows together, the
-    smallest set with a recall of 0.95 or more. Percentile bootstrap, drawn within either set (stratified); a set of one
-    row has no interval. InputError where a set is empty or a score is no finite number.
+    smallest set with a recall of 0.95 or more. The interval of AUROC is that of `mean_auroc`; the others have
+    the percentile bootstrap, drawn within either set (stratified). Of 2,000 draws of two normal sets those of FPR@95
+    held in 0.93 to 0.96, those of AUPR in 0.90 (40 + 40 rows, 1 sd apart), 0.85 (40 + 40, 3 sd), 0.90 (100 + 100, 3 sd)
+    and 0.93 (100 + 100, 1 sd): too short for small or well separated sets. A set of one row has no interval.
+    InputError where a set is empty or a score is no finite number.
     """
     inside, outside = _checked(id_scores, ood_scores)
     blocks = TiedBlocks(np.concatenate([inside, outside]))
@@ -44,11 +48,58 @@ def told_apart(
     draws = np.full((len(MEASURES), 1), np.nan)
     if n > 1 and m > 1 and repeats:
         draws = np.concatenate([_measured(mine @ v, theirs @ w) for v, w in _resamples(n, m, repeats, seed)], axis=1)
-    found = {}
-    for i, name in enumerate(MEASURES):
+    found = {"auroc": mean_auroc(inside, {"": outside}, level)}
+    for i, name in list(enumerate(MEASURES))[1:]:
         low, high = percentiles(draws[i], level)
         found[name] = {"value": float(value[i]), "low": low, "high": high, "n": n + m}
     return found
+
+
+def mean_auroc(id_scores: ArrayLike, ood_scores: Mapping[str, ArrayLike], level: float = 0.95) -> dict[str, float]:
+    """{value, low, high, n}: the mean over the sets {name: (M,)} of the AUROC against id_scores (N,), in [0, 1].
+
+    DeLong's variance (DeLong, DeLong and Clarke-Pearson 1988; the sets share the rows in distribution), on the logit
+    scale. Where every pair is in order, or none is, that variance is 0 and the bound is exact: k pairs without a common
+    row are all in order with probability AUROC^k at most, k the rows of the smallest set, so that
+    ((1 - level) / 2)^(1 / k) is the least. Where ties make it 0, Wilson's interval of k pairs. A set of one row has no
+    interval. n = N + all M.
+    Of 3,000 draws of two normal sets 95 % intervals held in 0.953 (40 + 40 rows, 1 sd apart), 0.942 (40 + 40, 3 sd),
+    0.954 (100 + 100, 1 sd), 0.940 (100 + 100, 3 sd), 0.977 (8 + 8, 1 sd), and at the least 0.913 (20 + 200, 2 sd).
+    """
+    checked = [_checked(id_scores, scores) for scores in ood_scores.values()]
+    if not checked:
+        raise InputError("no set of other texts: nothing can be told apart")
+    inside = checked[0][0]
+    passed = [_placements(inside, outside) for _, outside in checked]  # (N,) and (M,) of each set
+    value = float(np.mean([theirs.mean() for _, theirs in passed]))
+    n, k = len(inside), min(len(inside), *(len(theirs) for _, theirs in passed))
+    low, high = np.nan, np.nan
+    if k > 1:
+        variance = np.mean([mine for mine, _ in passed], axis=0).var(ddof=1) / n
+        variance += sum(theirs.var(ddof=1) / len(theirs) for _, theirs in passed) / len(passed) ** 2
+        low, high = _logit_interval(value, float(variance), k, level)
+    return {"value": value, "low": low, "high": high, "n": n + sum(len(theirs) for _, theirs in passed)}
+
+
+def _placements(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row (N,) and (M,) the share of the other kind that lies on the right side of it; ties count half."""
+    first, second = np.sort(inside), np.sort(outside)
+    below = np.searchsorted(first, outside, "left") + np.searchsorted(first, outside, "right")
+    upto = np.searchsorted(second, inside, "left") + np.searchsorted(second, inside, "right")
+    return 1 - upto / (2 * len(second)), below / (2 * len(first))
+
+
+def _logit_interval(value: float, variance: float, k: int, level: float) -> tuple[float, float]:
+    """(low, high) in [0, 1], never a point; k pairs of rows without a common one."""
+    least = float(((1 - level) / 2) ** (1 / k))
+    if value in (0.0, 1.0):
+        return (least, 1.0) if value else (0.0, 1 - least)
+    if variance == 0:
+        low, high = wilson(value * k, k, level)
+        return float(low), float(high)
+    half = special.ndtri((1 + level) / 2) * np.sqrt(variance) / (value * (1 - value))
+    middle = special.logit(value)
+    return float(special.expit(middle - half)), float(special.expit(middle + half))
 
 
 def compute_auroc(id_scores: ArrayLike, ood_scores: ArrayLike) -> float:

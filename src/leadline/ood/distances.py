@@ -12,6 +12,7 @@ from leadline.ood.registry import detector
 INF = float("inf")
 NOISE = 1e-12  # eigenvalues of a covariance below this share of the largest are the rounding of float32 features
 CELLS = 4_000_000  # of one block of distances
+ROUNDING = 1e-6  # of the norm: a smaller mean residual is the rounding of float32 features
 K = 50  # Sun et al.'s choice for data of ten classes and 50,000 examples
 
 PER_CLASS = ("features", "train_features", "train_labels")
@@ -39,7 +40,8 @@ def mahalanobis(features: ArrayLike, train: ArrayLike, labels: ArrayLike) -> np.
 def relative_mahalanobis(features: ArrayLike, train: ArrayLike, labels: ArrayLike) -> np.ndarray:
     """min_c MD_c - MD_0, (N,). Ren et al. 2021.
 
-    MD_0 is the squared distance to one Gaussian over all training texts: what is common to all texts drops out.
+    MD_0 is the squared distance to one Gaussian over all training texts: what is common to all texts drops out. Far
+    from every class the two distances grow alike and it falls again: higher is stranger near the classes only.
     """
     h, x = _pair(features, train)
     background = (((h - x.mean(axis=0)) @ _whitening(x - x.mean(axis=0))) ** 2).sum(axis=1)
@@ -81,6 +83,8 @@ def vim(
     The residual is what lies outside the `dim` main directions of the uncentred second moments of h_train - u; alpha is
     the mean largest logit over the mean residual of the training texts. features are what the decision layer reads.
     dim: the paper's code has 1,000 of 2,048 and more, 512 of 768 and more; here half below that.
+    InputError where M is not above dim + K, or the training texts have no residual: as many main directions as texts
+    explain them whole, and alpha would divide by rounding.
     """
     h, x = _pair(features, train)
     w, b = np.asarray(weight, dtype=np.float64), np.asarray(bias, dtype=np.float64)  # (K, H), (K,)
@@ -89,10 +93,17 @@ def vim(
     dim = _main_directions(h.shape[1]) if dim is None else dim
     if not 0 < dim < h.shape[1]:
         raise InputError(f"vim: dim {dim} must lie between 0 and the {h.shape[1]} of the features; none would be left")
+    if len(x) <= dim + len(w):
+        raise InputError(
+            f"needs more than {dim + len(w)} training texts ({dim} main directions and {len(w)} classes), not {len(x)}"
+        )
     u = -np.linalg.pinv(w) @ b
     _, vectors = np.linalg.eigh((x - u).T @ (x - u) / len(x))  # ascending
     rest = vectors[:, : h.shape[1] - dim]
-    alpha = (x @ w.T + b).max(axis=1).mean() / np.linalg.norm((x - u) @ rest, axis=1).mean()
+    residual = np.linalg.norm((x - u) @ rest, axis=1).mean()
+    if residual <= ROUNDING * np.linalg.norm(x - u, axis=1).mean():
+        raise InputError(f"the training texts' features lie within their {dim} main directions: nothing is left over")
+    alpha = (x @ w.T + b).max(axis=1).mean() / residual
     return alpha * np.linalg.norm((h - u) @ rest, axis=1) - special.logsumexp(h @ w.T + b, axis=1)
 
 

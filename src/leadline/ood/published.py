@@ -8,6 +8,7 @@ Each holds the largest softmax probability of every text, (N,) float32, in the o
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,15 @@ def write_npy(
     return written
 
 
+def check_folder(folder: str | Path) -> None:
+    """LeadlineError where `write_npy` could not write below the folder, which need not be there; makes nothing."""
+    there = next(place for place in (Path(folder), *Path(folder).absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise cannot_write(folder, NotADirectoryError(20, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise cannot_write(folder, PermissionError(13, "Permission denied"))
+
+
 def _write(path: Path, values: np.ndarray) -> Path:
     partial = path.with_name(path.name + ".partial")
     try:
@@ -48,7 +58,8 @@ def _write(path: Path, values: np.ndarray) -> Path:
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a file where the folder should be: that is told above
+            partial.unlink(missing_ok=True)
     return path
 
 

@@ -82,10 +82,31 @@ def detector(
 
 
 def strangeness(evidence: Evidence, names: Sequence[str]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """({detector: (N,)}, {detector: why it is left out}); InputError for a name that is no detector."""
+    """({detector: (N,) finite}, {detector: why it is left out}); InputError for a name that is no detector.
+
+    Left out is what lacks evidence, what cannot be computed from it, and what is no number for some text: the others
+    are worth having without it.
+    """
     for name in names:
         if name not in DETECTORS:
             raise InputError(f"no such detector: `{name}`.{nearest(name, DETECTORS)} Known: {', '.join(DETECTORS)}")
-    missing = {name: DETECTORS[name].missing(evidence) for name in names}
-    found = {name: DETECTORS[name](evidence) for name in names if not missing[name]}
-    return found, {name: why for name, why in missing.items() if why}
+    found: dict[str, np.ndarray] = {}
+    left_out: dict[str, str] = {}
+    for name in names:
+        if why := DETECTORS[name].missing(evidence):
+            left_out[name] = why
+            continue
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is told below
+                keep(name, DETECTORS[name](evidence), found, left_out)
+        except (InputError, np.linalg.LinAlgError) as error:
+            left_out[name] = str(error)
+    return found, left_out
+
+
+def keep(name: str, scores: np.ndarray, found: dict[str, np.ndarray], left_out: dict[str, str]) -> None:
+    """Enters scores (N,) into `found`, or into `left_out` with the number of rows that are not finite."""
+    if bad := int((~np.isfinite(scores)).sum()):
+        left_out[name] = f"is not finite for {bad} of {len(scores)} texts"
+    else:
+        found[name] = scores

@@ -75,10 +75,10 @@ def _kinds(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def name_of(file: str) -> str:
-    """trec of trec.csv.gz, of trec/test.csv, of hub:trec@test."""
+    """trec of trec.csv.gz, of trec/test.csv, of hub:trec@test; of a table in memory, <dataframe>, without brackets."""
     if file.startswith("hub:"):
         return file.removeprefix("hub:").partition("@")[0].partition(":")[0].rpartition("/")[2] or file
-    path = Path(file)
+    path = Path(file.strip("<>"))
     stem = path.name.split(".")[0]
     plain = stem in {"train", "training", "test", "dev", "val", "validation", "data"}
     return (path.resolve().parent.name if plain else stem) or stem

@@ -192,8 +192,8 @@ class Evaluate(Part):
     calibration: bool = True  # gaps of confidence and accuracy; a temperature, where there are validation data
     scaled_predictions: bool = False  # predictions/ also hold the probabilities at that temperature
     ood: list[str] = []  # texts that are not of this kind, [KIND:][NAME=]FILE[#COLUMN] each: `leadline ood`
-    features: Literal["pooled", "cls"] | list[int] | None = None  # that its distances read; null: as the head does
-    robustness: list[str] | dict[str, float | list[float] | None] | None = (
-        None  # kinds of noise, with rates; []: all of them
-    )
+    # what its distances read; null: as the head does
+    features: Literal["pooled", "cls"] | Annotated[list[int], Field(min_length=1)] | None = None
+    # kinds of noise, each with a rate, several or its default; []: all kinds
+    robustness: list[str] | dict[str, float | list[float] | None] | None = None
     splits: list[Literal["train", "validation", "test"]] = ["validation", "test"]

@@ -164,6 +164,15 @@ class Run:
             identity=identity,
         )
 
+    @property
+    def trained_on(self) -> np.ndarray:
+        """(N,) bool: an update used the training example in some epoch. Without a record: every one, as far as one can
+        tell."""
+        try:
+            return np.any([period.columns["trained"] for period in self.signals.periods], axis=0)
+        except InputError:
+            return np.ones(len(self.train), dtype=bool)
+
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The events of metrics.jsonl: step, epoch, check, end."""

@@ -158,7 +158,7 @@ def _finished(sweep: Sweep) -> dict[str, dict[int, Run]]:
 
 
 def _arm(name: str, by_seed: Mapping[int, Run], split: str, regions: _Regions, compared: Sequence[Test]) -> Arm:
-    trained = {seed: _trained(run) for seed, run in by_seed.items()}
+    trained = {seed: run.trained_on for seed, run in by_seed.items()}
     ends = [(run.events("end") or [{}])[-1] for run in by_seed.values()]
     recipe = next(iter(by_seed.values())).recipe
     return Arm(
@@ -174,14 +174,6 @@ def _arm(name: str, by_seed: Mapping[int, Run], split: str, regions: _Regions, c
 
 def _mean(values: Iterator[float] | Any) -> float:
     return float(np.mean(list(values)))
-
-
-def _trained(run: Run) -> np.ndarray:
-    """(N,) bool: an update used the example in some epoch. Without a record: every example, as far as one can tell."""
-    try:
-        return np.any([period.columns["trained"] for period in run.signals.periods], axis=0)
-    except InputError:
-        return np.ones(len(run.train), dtype=bool)
 
 
 def _values(several: Sequence[Run], split: str) -> dict[str, dict[str, float]]:
