@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from leadline.cli.output import interval, print_table
+from leadline.cli.output import chance, interval, print_table
 
 if TYPE_CHECKING:
     from leadline.comparison import Test
@@ -71,10 +71,10 @@ def _compared(found: Study) -> None:
         print_table(f"macro F1 minus that of {found.against}", header, rows)
 
 
-def _difference(test: Test | None) -> Sequence[str | float | None]:
+def _difference(test: Test | None) -> Sequence[str]:
     if test is None:
-        return ["", None, None]
-    return [interval(asdict(test.difference)), test.difference.p, test.difference.p_holm]
+        return ["", "", ""]
+    return [interval(asdict(test.difference)), chance(test.difference.p), chance(test.difference.p_holm)]
 
 
 def _changed(found: Study) -> None:
@@ -109,4 +109,4 @@ def _claim(found: Study) -> None:
         few = test.over == "seeds" and d.lowest_p > 0.05
         lowest = f" (with {d.n} seeds p cannot fall below {d.lowest_p:.3g})" if few else ""
         print(f"claim    macro F1 of {found.claimed} minus {found.against}, over {test.over}: "
-              f"{interval(asdict(d))}, p = {d.p:.3g}{lowest}")  # fmt: skip
+              f"{interval(asdict(d))}, p {chance(d.p)}{lowest}")  # fmt: skip

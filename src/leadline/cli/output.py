@@ -51,6 +51,11 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[Any]]
     Console(width=width, highlight=False, markup=False).print(table)
 
 
+def chance(p: float) -> str:
+    """A p-value for a person: never 0."""
+    return "undefined" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def cell(value: Any) -> str:
     if value is None:
         return ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leadline.cli import agreement
-from leadline.cli.output import interval, print_json, print_table, say, split_list
+from leadline.cli.output import chance, interval, print_json, print_table, say, split_list
 
 if TYPE_CHECKING:
     from leadline.comparison import Comparison, Test
@@ -236,8 +236,3 @@ def print_tests(tests: Sequence[Test]) -> None:
         ]
         split = next(test.split for test in tests if (test.first, test.second) == (first, second))
         print_table(f"{split}: {second} minus {first} [95 % interval]", header, rows)
-
-
-def chance(p: float) -> str:
-    """A p-value for a person: never 0."""
-    return "undefined" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
