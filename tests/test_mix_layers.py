@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial.distance
+import scipy.special
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -167,6 +169,20 @@ def test_the_consistency_term_reaches_both_answers(loaded: dict[str, tuple[Any, 
     of_found = gradients(model, jensen_shannon(found.clean.logits[ANCHOR], found.logits).sum())
     for parameter, gradient in wanted.items():
         torch.testing.assert_close(of_found[parameter], gradient, atol=1e-5, rtol=1e-4, msg=parameter)
+
+
+def test_the_divergence_is_that_of_scipy_and_of_hand() -> None:
+    dice = np.random.default_rng(0)
+    first, second = dice.normal(0, 3, (6, 4)), dice.normal(0, 3, (6, 4))
+    found = jensen_shannon(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    distance = scipy.spatial.distance.jensenshannon(
+        scipy.special.softmax(first, 1), scipy.special.softmax(second, 1), axis=1
+    )
+    np.testing.assert_allclose(found, distance**2, rtol=1e-4)
+    # p = (1/2, 1/2), q = (1/4, 3/4), m = (3/8, 5/8): JS = H(m) - H(p) / 2 - H(q) / 2 = 0.66156 - 0.34657 - 0.28117
+    p, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, np.log(3)]])
+    assert float(jensen_shannon(p, q)) == pytest.approx(0.03382, abs=1e-5)
+    assert float(jensen_shannon(1e3 * torch.eye(2)[:1], 1e3 * torch.eye(2)[1:])) == pytest.approx(np.log(2), rel=1e-4)
 
 
 def test_a_model_that_pools_by_its_mask_reads_the_union(loaded: dict[str, tuple[Any, Any]], tmp_path: Path) -> None:
