@@ -162,10 +162,13 @@ def mixed_by(place: Path, count: int, start: Path, sharded: bool, **cases: dict)
     return {name: dict(np.load(place / f"{name}.npz")) for name in cases}
 
 
-@pytest.mark.parametrize("sharded", [False, True], ids=["copies", "pieces"])
-def test_mixed_epochs_are_the_same_by_two_processes(tmp_path, sharded):
-    """The last step is one micro-batch: the second process has nothing of it, and makes as many passes all the same."""
-    start = checkpoint("bert", tmp_path / "start")
+@pytest.mark.parametrize(("family", "sharded"), [("distilbert", False), ("bert", True)], ids=["copies", "pieces"])
+def test_mixed_epochs_are_the_same_by_two_processes(tmp_path, family, sharded):
+    """The last step is one micro-batch: the second process has nothing of it, and makes as many passes all the same.
+
+    A pass of copies sends their buffers (DistilBERT's, unpacked, are read in it); a pass of pieces gathers them.
+    """
+    start = checkpoint(family, tmp_path / "start")
     cases = {
         "sentence": {"mixup": {"where": "sentence"}, "record": "auto"},
         "layer": {"mixup": {"where": "layer", "layers": [1]}, "record": True},
@@ -179,7 +182,7 @@ def test_mixed_epochs_are_the_same_by_two_processes(tmp_path, sharded):
     for name in cases:
         assert one[name].keys() == two[name].keys()
         for key, values in one[name].items():
-            if key.endswith("key.bias"):
+            if key.endswith(("key.bias", "k_lin.bias")):
                 continue  # attention does not see it: its gradient is rounding, which AdamW makes a step of
             np.testing.assert_allclose(two[name][key], values, atol=1e-4, err_msg=f"{name}: {key}")
 
