@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.spatial.distance
+import scipy.special
 import torch
 from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from leadline.errors import InputError
-from leadline.learn import between, dropout, models, packing
+from leadline.learn import between, dropout, mixers, models, packing
 from leadline.learn.between import LayerMix
 from leadline.learn.interpolate import Pairing
 from leadline.learn.losses import jensen_shannon
@@ -166,6 +171,20 @@ def test_the_consistency_term_reaches_both_answers(loaded: dict[str, tuple[Any, 
         torch.testing.assert_close(of_found[parameter], gradient, atol=1e-5, rtol=1e-4, msg=parameter)
 
 
+def test_the_divergence_is_that_of_scipy_and_of_hand() -> None:
+    dice = np.random.default_rng(0)
+    first, second = dice.normal(0, 3, (6, 4)), dice.normal(0, 3, (6, 4))
+    found = jensen_shannon(torch.from_numpy(first), torch.from_numpy(second)).numpy()
+    distance = scipy.spatial.distance.jensenshannon(
+        scipy.special.softmax(first, 1), scipy.special.softmax(second, 1), axis=1
+    )
+    np.testing.assert_allclose(found, distance**2, rtol=1e-4)
+    # p = (1/2, 1/2), q = (1/4, 3/4), m = (3/8, 5/8): JS = H(m) - H(p) / 2 - H(q) / 2 = 0.66156 - 0.34657 - 0.28117
+    p, q = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.0, np.log(3)]])
+    assert float(jensen_shannon(p, q)) == pytest.approx(0.03382, abs=1e-5)
+    assert float(jensen_shannon(1e3 * torch.eye(2)[:1], 1e3 * torch.eye(2)[1:])) == pytest.approx(np.log(2), rel=1e-4)
+
+
 def test_a_model_that_pools_by_its_mask_reads_the_union(loaded: dict[str, tuple[Any, Any]], tmp_path: Path) -> None:
     model, tokenizer = loaded["modernbert"]
     inputs = batch(model, tokenizer, TEXTS)
@@ -196,6 +215,29 @@ def test_what_cannot_be_mixed_is_found_out(loaded: dict[str, tuple[Any, Any]], n
     assert mixer.layers == [0, 1, 2]
 
 
+@pytest.mark.parametrize("name", ["bert", "distilbert", "modernbert", "gpt2"])
+def test_it_is_tried_in_the_precision_that_it_is_trained_in(
+    loaded: dict[str, tuple[Any, Any]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flash attention computes in half precision only: without autocast it raises, which says nothing of mixing."""
+    model, tokenizer = loaded[name]
+    inputs = Batch(batch(model, tokenizer, TEXTS), None)
+
+    def half_only(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if query.dtype != torch.bfloat16:
+            raise RuntimeError("FlashAttention only support fp16 and bf16 data type")
+        return sdpa_attention_forward(module, query, *args, **kwargs)
+
+    AttentionInterface.register("half_flash", half_only)
+    AttentionMaskInterface.register("half_flash", sdpa_mask)
+    monkeypatch.setattr(model.config, "_attn_implementation_internal", "half_flash")
+    mixer = LayerMix(model, [0, 1, 2], seed=0)
+    with hooked(mixer.hooks):
+        assert not between.check(model, mixer, lambda b: model(**b.inputs), inputs)
+        lower = functools.partial(torch.autocast, "cpu", dtype=torch.bfloat16)
+        assert mixers._mixes(model, mixer, inputs, None, lower) == (name != "gpt2")
+
+
 def test_the_layer_of_a_step_is_drawn_from_its_number(loaded: dict[str, tuple[Any, Any]]) -> None:
     model, tokenizer = loaded["bert"]
     inputs = batch(model, tokenizer, TEXTS)
@@ -223,7 +265,8 @@ def test_clean_answers_draw_no_random_numbers(loaded: dict[str, tuple[Any, Any]]
 
 def test_layers_by_depth(loaded: dict[str, tuple[Any, Any]]) -> None:
     assert between.default_layers(12) == [7, 9, 12]
-    assert between.default_layers(6) == [4, 6] or between.default_layers(6) == [4, 5, 6]
+    assert between.default_layers(6) == [4, 5, 6]  # 3.5, 4.5 and 6
+    assert [between.default_layers(depth) for depth in (1, 2, 24)] == [[1], [1, 2], [14, 18, 24]]
     assert between.layers_of(loaded["bert"][0], [0, 2]) == [0, 2]
     with pytest.raises(InputError, match=r"no layer 3; BertForSequenceClassification has 2"):
         between.layers_of(loaded["bert"][0], [1, 3])

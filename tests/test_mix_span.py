@@ -11,12 +11,13 @@ import torch
 import transformers
 from torch import Tensor
 
-from leadline.learn import dropout, models, packing
+from leadline.errors import InputError
+from leadline.learn import dropout, mixers, models, packing
 from leadline.learn.interpolate import Pairing, PixelMix
-from leadline.learn.span import SpanMix, means, shares, width
+from leadline.learn.span import SpanMix, check, means, shares, width
 from leadline.learn.tasks.batch import Batch
 from leadline.learn.tasks.classification import Classification
-from leadline.recipe import Model
+from leadline.recipe import Mixup, Model
 from tiny_models import checkpoint, encoder, sentences
 
 CLASSES = ("dry", "neither", "wet")
@@ -77,6 +78,38 @@ def test_the_least_salient_span_gives_way_to_the_most_salient(tmp_path: Path, na
         mixed_at_all += not torch.equal(tokens, alone[a])
     assert mixed_at_all >= 4
     torch.testing.assert_close(found.clean.logits, model(**batch.inputs).logits, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "columns", "able"),
+    [
+        ("bert", "right", 1, True),
+        ("roberta", "right", 1, True),
+        ("bert", "left", 1, False),
+        ("bert", "right", 2, False),
+        ("gpt2", "right", 1, False),
+        ("gpt2", "left", 1, False),
+        ("qwen2", "right", 1, False),
+    ],
+)
+def test_texts_of_another_form_are_refused(tmp_path: Path, name: str, side: str, columns: int, able: bool) -> None:
+    model, tokenizer = models.load(Model(name=str(checkpoint(name, tmp_path))), CLASSES)
+    tokenizer.padding_side = side
+    task = Classification(encoder(model, tokenizer, ("text", "other")[:columns]))
+    rows = task.encode([{"text": text, "other": text} for text in ["", *TEXTS]])
+    batch = task.collate(rows, np.append(LABELS.numpy(), 0))
+    if able:
+        mixers.mixer_of(model, task, Mixup(where="span"), 0, batch)[0].close()
+        return
+    with pytest.raises(InputError, match=r"^mixup.where: span needs single texts .* Use where: sentence$"):
+        mixers.mixer_of(model, task, Mixup(where="span"), 0, batch)
+
+
+def test_a_task_that_names_no_tokenizer_is_refused(tmp_path: Path) -> None:
+    model, tokenizer = models.load(Model(name=str(checkpoint("bert", tmp_path))), CLASSES)
+    task = Classification(encoder(model, tokenizer))
+    batch = task.collate(task.encode([{"text": text} for text in TEXTS]), LABELS.numpy())
+    assert check(task, batch) and not check(object(), batch)  # type: ignore[arg-type]
 
 
 def test_lengths_decide_the_share() -> None:

@@ -13,6 +13,7 @@ import torch
 import transformers
 
 import leadline
+from leadline import recipe as recipes
 from leadline import runs
 from leadline.demo import write_demo
 from leadline.errors import InputError
@@ -22,6 +23,7 @@ from leadline.learn import models
 from leadline.plans.epoch import Epoch, every, units
 from leadline.runs import Run, Standing
 from leadline.runs.place import model_files
+from tiny_models import checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -133,10 +135,50 @@ def test_the_layers_before_the_classifier_are_trained_saved_and_loaded(base: Run
     ],
 )
 def test_a_bad_recipe_is_one_line(base: Run, mixup: dict[str, Any], sentence: str) -> None:
-    before = sorted(base.path.parent.glob("*/signals"))
+    before = sorted(base.path.parent.rglob("*"))
     with pytest.raises(InputError, match=sentence):
         train(base, mixup)
-    assert sorted(base.path.parent.glob("*/signals")) == before
+    assert sorted(base.path.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("mixup", "sentence"),
+    [
+        ({"where": "layer"}, r"GPT2ForSequenceClassification cannot be mixed at layers \[1, 2\]"),
+        ({"where": "embedding"}, r"cannot be mixed at layers \[0\]"),
+        ({"where": "span"}, "span needs single texts between two special tokens"),
+    ],
+)
+def test_a_decoder_is_refused_before_anything_is_written(
+    base: Run, tmp_path: Path, mixup: dict[str, Any], sentence: str
+) -> None:
+    model = str(checkpoint("gpt2", tmp_path / "gpt2"))
+    with pytest.raises(InputError, match=sentence):
+        leadline.train(recipe(base, model=model, mixup={"plain_epochs": 1, **mixup}), root=tmp_path / "runs", name="x")
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+@pytest.mark.parametrize("mixup", [{"where": "sentence"}, {"where": "span"}, {"where": "layer", "consistency": 0.5}])
+def test_a_record_of_plain_epochs_only(base: Run, mixup: dict[str, Any]) -> None:
+    run = train(base, mixup, record={"under_mixup": False})
+    assert run.signals.n_epochs == 1
+    assert all(np.isfinite(event["train"]["loss"]) for event in run.events("epoch"))
+
+
+def test_snapshots_of_plain_epochs_only(base: Run) -> None:
+    snapshots = {"mode": "snapshot", "every": 0.5}
+    runs = [train(base, {}, record={**snapshots, "under_mixup": asked}) for asked in ("auto", False)]
+    assert [run.signals.n_epochs for run in runs] == [4, 2]
+    assert runs[0].predictions("test").equals(runs[1].predictions("test"))
+
+
+def test_a_record_of_nothing_is_refused(base: Run) -> None:
+    with pytest.raises(InputError, match=r"under_mixup: false records plain epochs only, and mixup.plain_epochs is 0"):
+        train(base, {"plain_epochs": 0}, record={"under_mixup": False})
+    with pytest.raises(InputError, match=r"plain_epochs is 1: nothing would be recorded"):
+        train(base, {}, record={"under_mixup": False, "mode": "snapshot", "every": 2})
+    document = recipe(base, mixup={"plain_epochs": 0}, record=None)
+    recipes.load(document)  # what is not recorded at all is no contradiction
 
 
 def epoch_of(base: Run, **mixup: Any) -> tuple[Epoch, np.ndarray, list[str]]:

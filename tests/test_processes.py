@@ -20,6 +20,7 @@ from leadline import processes
 from leadline.plans.epoch import Epoch, steps
 from leadline.runs import Run
 from same_run import differences
+from tiny_models import checkpoint
 
 CODE = "import sys; from leadline.cli import main; sys.argv[0] = 'leadline'; main()"
 
@@ -106,6 +107,84 @@ def test_a_signal_stops_all_and_the_same_command_goes_on(place, options):
     answer = subprocess.run(command, cwd=place, capture_output=True, text=True)
     assert answer.returncode == 0 and "going on after step" in answer.stderr, answer.stderr
     assert differences(place / whole, place / name) == []
+
+
+MIXED = """
+import json, os, sys
+import numpy as np
+from leadline.experiment.device import accelerate
+from leadline.learn import models
+from leadline.learn.sharding import weights
+from leadline.learn.tasks.classification import Classification
+from leadline.plans.epoch import Epoch
+from leadline.recipe import Mixup, Model, Record
+from pathlib import Path
+import tiny_models as tiny
+
+place, (start, *cases) = Path(sys.argv[1]), json.loads(sys.argv[2])
+classes, n = ("dry", "neither", "wet"), 20
+data = tiny.examples(tiny.sentences(n, seed=9), [i % 3 for i in range(n)], classes)
+rows = np.arange(n)
+partners = rows ^ 1  # in pairs; 20 entries in steps of 16 and 4
+epoch = Epoch(rows, partners, np.random.default_rng(1).uniform(0, 1, n))
+for case in cases:
+    model, tokenizer = models.load(Model(name=start, dropout=0.0), classes)
+    models.head(model).weight.data.mul_(20)  # answers that differ
+    mixup = Mixup(plain_epochs=0, **case["mixup"])
+    told = []
+    fit = tiny.fit(model, Classification(tiny.encoder(model, tokenizer)), data, plan=lambda number: epoch, mixup=mixup,
+                   accelerator=accelerate("fp32"), record=Record(under_mixup=case["record"]), micro_batch=4, epochs=2,
+                   to=place / case["name"] / os.environ["RANK"], sharded=case["sharded"], learning_rate=3e-3,
+                   tell=lambda event: told.append(event["loss"]) if event["event"] == "step" else None)
+    assert fit.run() == len(told) == 4
+    found = {name: tensor.numpy() for name, tensor in weights(model).items()}
+    if found:
+        np.savez(place / f"{case['name']}.npz", losses=np.array(told), **found)
+"""
+
+
+def mixed_by(place: Path, count: int, start: Path, sharded: bool, **cases: dict) -> dict[str, dict[str, np.ndarray]]:
+    """Losses of the steps and weights at the end, of one training a case, by `count` processes."""
+    place.mkdir()
+    asked = [{"name": name, "sharded": sharded, **case} for name, case in cases.items()]
+    command = [sys.executable, "-c", MIXED, str(place), json.dumps([str(start), *asked])]
+    launch = f"import sys; from leadline import processes; sys.exit(processes.start({command!r}, {count}))"
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ends = 300  # seconds: processes that wait for one another in different passes would wait for half an hour
+    answer = subprocess.run(
+        [sys.executable, "-c", launch],
+        capture_output=True,
+        text=True,
+        timeout=ends,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert answer.returncode == 0, answer.stderr
+    return {name: dict(np.load(place / f"{name}.npz")) for name in cases}
+
+
+@pytest.mark.parametrize(("family", "sharded"), [("distilbert", False), ("bert", True)], ids=["copies", "pieces"])
+def test_mixed_epochs_are_the_same_by_two_processes(tmp_path, family, sharded):
+    """The last step is one micro-batch: the second process has nothing of it, and makes as many passes all the same.
+
+    A pass of copies sends their buffers (DistilBERT's, unpacked, are read in it); a pass of pieces gathers them.
+    """
+    start = checkpoint(family, tmp_path / "start")
+    cases = {
+        "sentence": {"mixup": {"where": "sentence"}, "record": "auto"},
+        "layer": {"mixup": {"where": "layer", "layers": [1]}, "record": True},
+        "consistent": {"mixup": {"where": "layer", "layers": [0, 2], "consistency": 0.7}, "record": "auto"},
+        "span": {"mixup": {"where": "span", "span": 0.3}, "record": "auto"},
+    }
+    one = mixed_by(tmp_path / "one", 1, start, False, **cases)
+    two = mixed_by(tmp_path / "two", 2, start, sharded, **cases)
+    losses = [one[name]["losses"] for name in cases]
+    assert all(np.abs(a - b).max() > 1e-3 for i, a in enumerate(losses) for b in losses[:i])  # four trainings, not one
+    for name in cases:
+        assert one[name].keys() == two[name].keys()
+        for key, values in one[name].items():
+            if key.endswith(("key.bias", "k_lin.bias")):
+                continue  # attention does not see it: its gradient is rounding, which AdamW makes a step of
+            np.testing.assert_allclose(two[name][key], values, atol=1e-4, err_msg=f"{name}: {key}")
 
 
 ALIVE = """

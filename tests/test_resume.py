@@ -80,6 +80,19 @@ def test_every_way_of_recording_is_resumed(mode, tmp_path):
     assert differences(whole.path, tmp_path / "killed") == []
 
 
+def test_a_run_killed_in_a_mixed_epoch_goes_on(tmp_path):
+    """Pairs, lambdas and layers are drawn again as they were; clean answers between layers draw nothing."""
+    mixup = {"pairing": "random", "where": "layer", "layers": [0, 1, 2], "plain_epochs": 1, "consistency": 0.5}
+    document = {**recipe(tmp_path), "mixup": mixup, "record": {"under_mixup": True}}
+    whole = experiment.train(document, name="whole", root=tmp_path)
+    with pytest.raises(Killed):
+        experiment.train(document, name="killed", root=tmp_path, tell=at_step(8, die))  # of 5 an epoch
+    told = []
+    experiment.train(document, name="killed", root=tmp_path, tell=told.append)
+    assert [event["step"] for event in told if event["event"] == "resume"] == [7]
+    assert differences(whole.path, tmp_path / "killed") == [] and whole.signals.n_epochs == 3
+
+
 def test_a_kill_during_the_evaluation_costs_no_training(undisturbed, tmp_path):
     document = recipe(undisturbed.parent, early_stopping={"metric": "loss", "patience": 1})
 

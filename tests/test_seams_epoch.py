@@ -21,10 +21,11 @@ from leadline.learn import models
 from leadline.learn.tasks.classification import Classification
 from leadline.learn.tasks.regression import Regression
 from leadline.plans.epoch import Epoch, steps
-from leadline.recipe import Model, Record
+from leadline.recipe import Mixup, Model, Record
 from tiny_models import checkpoint, encoder, examples, fit, sentences
 
 FAMILIES = ("bert", "roberta", "gpt2")
+MORE = ("distilbert", "modernbert", "deberta-v2")  # their heads too: mixed entries only, the loop is the same
 CLASSES = ("dry", "neither", "wet")
 K, N, BATCH = 3, 16, 16
 TEXTS = sentences(N, seed=9)
@@ -60,12 +61,12 @@ UNWEIGHTED = ("other classes", "mixed")  # the rest with class weights and smoot
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Saved with their heads and without dropout, so that plain transformers loads the very model that is trained."""
     root = tmp_path_factory.mktemp("models")
-    for name in FAMILIES:
+    for name in (*FAMILIES, *MORE):
         model, tokenizer = models.load(Model(name=str(checkpoint(name, root / "body" / name)), dropout=0.0), CLASSES)
         with torch.no_grad():
             models.head(model).apply(lambda m: m.weight.mul_(10) if isinstance(m, torch.nn.Linear) else None)
         models.save(model, tokenizer, root / name)
-    return {name: root / name for name in FAMILIES}
+    return {name: root / name for name in (*FAMILIES, *MORE)}
 
 
 @dataclass
@@ -91,6 +92,12 @@ class Plain:
                 return self.model.bert(**encoded).pooler_output
             case "roberta":
                 return self.model.roberta(**encoded).last_hidden_state[:, :1]
+            case "distilbert":
+                return self.model.pre_classifier(self.model.distilbert(**encoded).last_hidden_state[:, 0]).relu()
+            case "modernbert":
+                return self.model.head(self.model.model(**encoded).last_hidden_state[:, 0])
+            case "deberta-v2":
+                return self.model.pooler(self.model.deberta(**encoded).last_hidden_state)
         return self.model.transformer(**encoded).last_hidden_state[:, -1]
 
     def head(self, vector: Tensor) -> Tensor:
@@ -109,6 +116,14 @@ class Plain:
         w = np.ones(K) if self.class_weights is None else self.class_weights
         s = (1 - self.smoothing) * y + self.smoothing / K
         return v * -(torch.from_numpy(w * s).float() * log_p).sum(), v * float(w @ y)
+
+    def divergence(self, epoch: Epoch, j: int) -> Tensor:
+        """JS of the anchor's clean answer p and the mixed one q: H(m) - H(p) / 2 - H(q) / 2 with m = (p + q) / 2."""
+        lam, row, other = float(epoch.lam[j]), int(epoch.rows[j]), int(epoch.partners[j])
+        p = self.head(self.vector(row))[0].softmax(-1)
+        q = self.head(lam * self.vector(row) + (1 - lam) * self.vector(other))[0].softmax(-1)
+        entropies = [-(x * x.log()).sum() for x in ((p + q) / 2, p, q)]
+        return entropies[0] - entropies[1] / 2 - entropies[2] / 2
 
     def step(self, epoch: Epoch, entries: np.ndarray) -> Tensor:
         losses, masses = zip(*(self.entry(epoch, int(j)) for j in entries), strict=True)
@@ -159,8 +174,9 @@ def formed(epoch: Epoch, plain: Plain, number: int = 0) -> list[np.ndarray]:
     return [np.concatenate(step) for step in cutting]
 
 
-@pytest.mark.parametrize("kind", EPOCHS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "kind"), [(family, kind) for family in FAMILIES for kind in EPOCHS] + [(name, "mixed") for name in MORE]
+)
 def test_loss_and_gradient_of_every_step_are_those_by_hand(
     checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, family: str, kind: str
 ) -> None:
@@ -184,6 +200,34 @@ def test_loss_and_gradient_of_every_step_are_those_by_hand(
             for name, values in gradient.items():
                 np.testing.assert_allclose(found[name], values, atol=1e-5, rtol=1e-4, err_msg=f"{name}, {micro}")
     assert max(float(values.abs().max()) for values in expected[0][1].values()) > 1e-2  # gradients to speak of
+
+
+@pytest.mark.parametrize("kind", ["mixed", "mixed, targets and weights of its own"])
+def test_consistency_is_added_per_entry(
+    checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    """c sum_j JS_j / entries of the step: neither the entries' weights nor W count, nor does the micro-batch."""
+    epoch, c = EPOCHS[kind], 25.0
+    model, tokenizer = models.load(str(checkpoints["bert"]), CLASSES)
+    models.head(model).weight.data.mul_(10)  # clean and mixed answers that differ
+    models.save(model, tokenizer, tmp_path)
+    plain = Plain.load(tmp_path, class_weights=W)
+    expected, added = [], []
+    for entries in formed(epoch, plain):
+        plain.model.zero_grad()
+        js = torch.stack([plain.divergence(epoch, int(j)) for j in entries]).sum() / len(entries)
+        loss = plain.step(epoch, entries) + c * js
+        loss.backward()
+        expected.append((loss.item(), {n: p.grad.clone() for n, p in plain.model.named_parameters()}))
+        added.append(c * js.item())
+    assert min(added) > 5e-3  # far above the tolerance
+    mixup = Mixup(consistency=c)
+    for micro in (None, 3):
+        seen = watched(tmp_path, epoch, monkeypatch, plain, learning_rate=0.0, micro_batch=micro, mixup=mixup)
+        np.testing.assert_allclose(seen.losses, [loss for loss, _ in expected], atol=1e-5)
+        for found, (_, gradient) in zip(seen.gradients, expected, strict=True):
+            for name, values in gradient.items():
+                np.testing.assert_allclose(found[name], values, atol=1e-5, rtol=1e-4, err_msg=f"{name}, {micro}")
 
 
 def test_three_epochs_are_those_of_a_plain_loop(checkpoints: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from leadline.data.examples import Examples
 from leadline.errors import LeadlineError
 from leadline.experiment.chosen import Chosen, choose
 from leadline.experiment.device import accelerate
-from leadline.learn import models, notes, sanity
+from leadline.learn import mixing, models, notes, sanity
 from leadline.learn.checkpoint import Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import CALMER
@@ -71,7 +71,17 @@ class Job:
         lengths = [task.length(row) for split in examples.splits for row in encoded[split]]
         order = pl.concat([examples.split(split).table for split in examples.splits])
         examples = replace(examples, table=order.with_columns(pl.Series("_length", lengths, dtype=pl.Int32)))
-        return cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights, clock, chosen)
+        job = cls(recipe, examples, model, tokenizer, task, encoded, accelerator, weights, clock, chosen)
+        job._try_mixing()
+        return job
+
+    def _try_mixing(self) -> None:
+        """Raises InputError where the recipe's mixup cannot work: here, while nothing is written yet."""
+        if self.recipe.mixup is None:
+            return
+        m, device = self.material(), self.accelerator.device
+        few = mixing.a_few(self.task, m.encoded, m.targets, m.lengths).to(device)
+        mixing.tried(self.model.to(device), self.task, self.recipe.mixup, few, self.accelerator.autocast)
 
     def material(self, split: str = "train") -> Material:
         part = self.examples.split(split)

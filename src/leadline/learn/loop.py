@@ -19,24 +19,22 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.errors import Interrupted
-from leadline.learn import dropout, losses, memory, packing, ranks, sharding
+from leadline.learn import dropout, memory, packing, ranks, sharding
 from leadline.learn.checkpoint import LEAVE, Checkpoints
 from leadline.learn.clock import Clock
 from leadline.learn.guard import Guard
-from leadline.learn.interpolate import Clean, Pairing, Run
+from leadline.learn.interpolate import Pairing
 from leadline.learn.kept_weights import KeptWeights
-from leadline.learn.mixers import Mixer, mixer_of
+from leadline.learn.mixing import Mixing, a_few, nothing
 from leadline.learn.optimiser import Best, adamw, schedule
 from leadline.learn.packing import Packer
 from leadline.learn.predict import predict
 from leadline.learn.recorder import Recorder
-from leadline.learn.span import SpanMix, shares
 from leadline.learn.tasks.batch import Batch, Row, Task
 from leadline.learn.tasks.classification import as_targets
-from leadline.plans.epoch import ORDER_STREAM, Entries, Epoch, Plan, Step, steps
+from leadline.plans.epoch import ORDER_STREAM, Entries, Plan, Step, steps
 from leadline.plans.mix import per_step
 from leadline.plans.weights import mass
 from leadline.recipe import Mixup, Record, Training
@@ -89,7 +87,7 @@ class Fit:
     scheduler: LambdaLR = field(init=False)
     guard: Guard = field(init=False)
     best: Best | None = field(init=False, default=None)
-    mixer: Mixer | None = field(init=False, default=None)
+    mixing: Mixing | None = field(init=False, default=None)
     packer: Packer | None = field(init=False, default=None)
 
     def run(self) -> int:
@@ -106,9 +104,10 @@ class Fit:
             self.packer = around.enter_context(packing.packed(self.model, self._some(), self.accelerator.device))
             if self.checkpoints:
                 around.enter_context(self.checkpoints.listening())
-            self.mixer = self._mixer()
-            if self.mixer:
-                around.callback(self.mixer.close)
+            self.mixing = self._mixing()
+            if self.mixing:
+                self.packer = self.mixing.packer
+                around.callback(self.mixing.mixer.close)
             counts = [len(self._steps(number)) for number in range(t.epochs)]  # in advance: the schedule is known
             self._prepare(counts)
             start = {"event": "start", "steps": sum(counts), "epochs": t.epochs, "packed": self.packer is not None}
@@ -138,20 +137,15 @@ class Fit:
         if self.checkpoints and self.checkpoints.start:
             self._restore(self.checkpoints)
 
-    def _mixer(self) -> Mixer | None:
+    def _mixing(self) -> Mixing | None:
         """What mixes, where the plan pairs anything."""
         if not any(self.plan(number).partners is not None for number in range(self.training.epochs)):
             return None
-        order = np.argsort(self.material.lengths, kind="stable")
-        few = self._collate(np.unique(order[np.linspace(0, len(order) - 1, 4).round().astype(int)]))
-        self.model.to(self.accelerator.device)
-
-        def run(packer: Packer | None) -> Run:
-            return lambda batch: self.model(**(packer(batch.inputs) if packer else batch.inputs))
-
-        seed = self.training.seed
-        mixer, self.packer = mixer_of(self.model, self.task, self.mixup, seed, self.packer, run, few)
-        return mixer
+        m, device = self.material, self.accelerator.device
+        few = a_few(self.task, m.encoded, m.targets, m.lengths).to(device)
+        record = self.record if self.recorder and self.record and self.record.mode == "online" else None
+        seed, autocast = self.training.seed, self.accelerator.autocast
+        return Mixing.of(self.model.to(device), self.task, self.mixup, record, seed, few, self.packer, autocast)
 
     def _some(self) -> dict[str, Tensor]:
         """Model inputs of a few examples of unequal length; none where the task says nothing of packing."""
@@ -203,7 +197,8 @@ class Fit:
         began, done = time.perf_counter(), self.at[1]
         self.sums = self.sums if done else {}
         formed = self._steps(number)
-        epoch = self._settled(per_step(self.plan(number), formed))
+        epoch = per_step(self.plan(number), formed)
+        epoch = self.mixing.settled(epoch, self.material.lengths) if self.mixing else epoch
         entries = Entries.of(epoch, self.material.targets, self.material.n_classes, self.material.weights)
         share = entries.weights * mass(entries.targets, self.class_weights)  # (M,) what each entry adds to W
         snapshots = self._snapshots(len(formed))
@@ -240,13 +235,6 @@ class Fit:
         self.tell(metrics)
         return metrics
 
-    def _settled(self, epoch: Epoch) -> Epoch:
-        """Spans replaced in the text decide lambda by their length."""
-        if not isinstance(self.mixer, SpanMix) or epoch.partners is None:
-            return epoch
-        own, other = (self.material.lengths[rows] for rows in (epoch.rows, epoch.partners))
-        return epoch.with_lam(np.where(epoch.rows == epoch.partners, 1.0, shares(own, other, self.mixer.share)))
-
     def _mine(self, step: Step) -> list[np.ndarray]:
         """The micro-batches of this process, as many as every other's; one without entries is only gone through."""
         n, world = len(step), ranks.world()
@@ -277,11 +265,13 @@ class Fit:
     def _part(self, entries: Entries, micro: np.ndarray, total: float, count: int) -> Tensor:
         """What a micro-batch adds to the loss of its step: sum_i v_i l_i / W, and sum_i of other terms / entries.
 
-        Of none 0, with a gradient of 0 for every parameter.
+        Of none 0, with a gradient of 0 for every parameter, by as many passes as the other processes make.
         """
         if not len(micro):
             batch = self._collate(np.array([0]))
-            return self.task.training_loss(self._forward(batch), batch).nan_to_num(0.0, 0.0, 0.0).sum() * 0.0
+            if self.mixing and entries.epoch.partners is not None:
+                return self.mixing.idle(self._forward, batch, self.updates)
+            return nothing(self.task.training_loss(self._forward(batch), batch))
         each, other = self._losses(entries, micro)  # (B,), (B,) or None
         self.guard.look(entries.epoch.rows[micro], each)
         v = torch.from_numpy(entries.weights[micro]).to(each, non_blocking=True)
@@ -298,7 +288,7 @@ class Fit:
     def _losses(self, entries: Entries, micro: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """(B,) training losses of the entries `micro`, and other terms; clean outcomes are observed on the way."""
         epoch, rows, v = entries.epoch, entries.epoch.rows[micro], entries.weights[micro]
-        if epoch.partners is None or epoch.lam is None or self.mixer is None:
+        if epoch.partners is None or epoch.lam is None or self.mixing is None:
             batch = self._collate(rows)
             output = self._forward(batch)
             self._observe(rows, v > 0, output, batch)
@@ -311,24 +301,10 @@ class Fit:
         batch = self._collate(met)  # each example is encoded once and serves as anchor and as partner
         device = self.accelerator.device
         pairing = Pairing(*(torch.from_numpy(part).to(device) for part in (*np.split(where, 2), share)))
-        found = self.mixer(self._forward, batch, pairing, self.updates, self._clean)
-        self._observe(met, np.isin(met, taught), found.clean, batch)
-        mixed = SequenceClassifierOutput(logits=found.logits)
-        each = self.task.training_loss(mixed, batch.towards(self._targets(entries, micro)))
-        c = self.mixup.consistency if self.mixup else 0.0
-        if not c or found.clean is None:
-            return each, None
-        return each, c * losses.jensen_shannon(found.clean.logits[pairing.anchor], found.logits)
-
-    @property
-    def _clean(self) -> Clean:
-        """What is wanted of the clean answers while entries are mixed."""
-        if self.mixup is not None and self.mixup.consistency:
-            return "learn"
-        asked = self.record.under_mixup if self.record and self.recorder and self.record.mode == "online" else False
-        if asked == "auto":  # where it is free, and where nothing else would be recorded
-            asked = self.mixer is None or self.mixer.free or (self.mixup is not None and self.mixup.plain_epochs == 0)
-        return "look" if asked else "no"
+        towards = self._targets(entries, micro)
+        each, other, clean = self.mixing.losses(self._forward, batch, pairing, towards, self.updates)
+        self._observe(met, np.isin(met, taught), clean, batch)
+        return each, other
 
     def _collate(self, rows: np.ndarray) -> Batch:
         with self.clock("collate"):
@@ -363,7 +339,9 @@ class Fit:
         return {max(1, round(part * n_steps / parts)) for part in range(1, parts + 1)}
 
     def _snapshot(self) -> None:
-        assert self.recorder is not None
+        assert self.recorder is not None and self.record is not None
+        if self.record.under_mixup is False and self.plan(self.at[0]).partners is not None:
+            return  # plain epochs only
         m = self.material
         with self.clock("record"):
             found = predict(self.model, self.task, m.encoded, m.targets, self.accelerator.device)

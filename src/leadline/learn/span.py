@@ -34,8 +34,23 @@ def shares(anchor: np.ndarray, partner: np.ndarray, share: float) -> np.ndarray:
     return np.where((other >= span) & (own > span), 1 - span / np.maximum(own, 1), 1.0)
 
 
+def check(task: Task, batch: Batch) -> bool:
+    """Whether the tokens of a text lie where spans are looked for, seen on a few texts: single ones, padded on the
+    right, one special token before them and one after; the tokenizer says which two."""
+    encoder = getattr(task, "encoder", None)
+    tokenizer, mask = getattr(encoder, "tokenizer", None), real(batch).bool()
+    if tokenizer is None or len(getattr(encoder, "columns", ())) != 1 or "input_ids" not in batch.inputs:
+        return False
+    around = list(tokenizer("")["input_ids"])
+    if len(around) != AROUND or not bool((mask[:, :-1] >= mask[:, 1:]).all()):
+        return False
+    tokens, last = batch.inputs["input_ids"], mask.sum(1) - 1
+    ends = tokens.gather(1, last[:, None])[:, 0]
+    return bool(((last >= AROUND - 1) & (tokens[:, 0] == around[0]) & (ends == around[1])).all())
+
+
 class SpanMix:
-    """`share`: of the anchor's tokens, the length of the span. Texts of one column, padded on the right."""
+    """`share`: of the anchor's tokens, the length of the span. For texts that pass `check`."""
 
     free = True
 

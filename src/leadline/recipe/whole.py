@@ -75,6 +75,12 @@ class Recipe(Part):
                 f"mixup.plain_epochs: {mixup.plain_epochs} of {self.training.epochs} epochs are plain, so nothing "
                 "would be mixed; set it below training.epochs"
             )
+        whole = self.record.every if self.record is not None and self.record.mode == "snapshot" else 1
+        if self.record is not None and self.record.under_mixup is False and mixup.plain_epochs < whole:
+            raise ValueError(
+                f"record.under_mixup: false records plain epochs only, and mixup.plain_epochs is {mixup.plain_epochs}: "
+                "nothing would be recorded; set plain_epochs higher, under_mixup: auto, or record: null"
+            )
         if mixup.where == "pixel":
             raise ValueError(f"mixup.where: pixel mixes images; {self.task} reads texts")
         if mixup.where == "span" and len(self.data.inputs) > 1:
