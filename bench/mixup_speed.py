@@ -32,6 +32,7 @@ from leadline.experiment import accelerate
 from leadline.learn import loop, models
 from leadline.learn.interpolate import Mixed, Pairing, Run
 from leadline.learn.loop import Fit, Material
+from leadline.learn.mixing import Mixing
 from leadline.learn.tasks.batch import Batch
 from leadline.learn.tasks.classification import Classification, TextEncoder
 from leadline.plans import mix
@@ -73,8 +74,8 @@ class TwoPasses:
 
 
 class TwoPassFit(Timed):
-    def _mixer(self) -> Any:
-        return TwoPasses(self.model)
+    def _mixing(self) -> Mixing:
+        return Mixing(TwoPasses(self.model), self.task, consistency=0.0, recorded=False, packer=self.packer)
 
 
 def in_turns(n: int, seed: int = 0) -> Callable[[int], Epoch]:

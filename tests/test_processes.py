@@ -113,7 +113,7 @@ MIXED = """
 import json, os, sys
 import numpy as np
 from leadline.experiment.device import accelerate
-from leadline.learn import models
+from leadline.learn import models, ranks
 from leadline.learn.sharding import weights
 from leadline.learn.tasks.classification import Classification
 from leadline.plans.epoch import Epoch
@@ -127,19 +127,26 @@ data = tiny.examples(tiny.sentences(n, seed=9), [i % 3 for i in range(n)], class
 rows = np.arange(n)
 partners = rows ^ 1  # in pairs; 20 entries in steps of 16 and 4
 epoch = Epoch(rows, partners, np.random.default_rng(1).uniform(0, 1, n))
-for case in cases:
-    model, tokenizer = models.load(Model(name=start, dropout=0.0), classes)
-    models.head(model).weight.data.mul_(20)  # answers that differ
-    mixup = Mixup(plain_epochs=0, **case["mixup"])
-    told = []
-    fit = tiny.fit(model, Classification(tiny.encoder(model, tokenizer)), data, plan=lambda number: epoch, mixup=mixup,
-                   accelerator=accelerate("fp32"), record=Record(under_mixup=case["record"]), micro_batch=4, epochs=2,
-                   to=place / case["name"] / os.environ["RANK"], sharded=case["sharded"], learning_rate=3e-3,
-                   tell=lambda event: told.append(event["loss"]) if event["event"] == "step" else None)
-    assert fit.run() == len(told) == 4
-    found = {name: tensor.numpy() for name, tensor in weights(model).items()}
-    if found:
-        np.savez(place / f"{case['name']}.npz", losses=np.array(told), **found)
+
+def trainings():
+    for case in cases:
+        model, tokenizer = models.load(Model(name=start, dropout=0.0), classes)
+        models.head(model).weight.data.mul_(20)  # answers that differ
+        mixup = Mixup(plain_epochs=0, **case["mixup"])
+        told = []
+        task = Classification(tiny.encoder(model, tokenizer))
+        fit = tiny.fit(
+            model, task, data, plan=lambda number: epoch, mixup=mixup, accelerator=accelerate("fp32"),
+            record=Record(under_mixup=case["record"]), micro_batch=4, epochs=2, sharded=case["sharded"],
+            to=place / case["name"] / os.environ["RANK"], learning_rate=3e-3,
+            tell=lambda event: told.append(event["loss"]) if event["event"] == "step" else None)
+        assert fit.run() == len(told) == 4
+        found = {name: tensor.numpy() for name, tensor in weights(model).items()}
+        if found:
+            np.savez(place / f"{case['name']}.npz", losses=np.array(told), **found)
+
+with ranks.leaving():
+    trainings()
 """
 
 
