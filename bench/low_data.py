@@ -1,9 +1,9 @@
-"""What entropy-aware mixup gains where data are scarce: subj at 100, 300, 1,000 and all 9,000 training examples.
+"""What entropy-aware mixup gains where data are scarce: subj at 100, 300, 1,000 and all 5,000 training examples.
 
     python bench/low_data.py [--sizes 100,300,1000,0] [--seeds 5] [--epochs 5] [--plain 2] [--runs build/bench] [--toy]
 
 MiniLM, with the arms `full` and the full method (in both sizes; of all examples only the first) of
-recipes/entropy-mixup.yaml. subj has no split of its own: its first 1,000 rows (they are shuffled) are the test set.
+recipes/entropy-mixup.yaml. subj has no split of its own: the first half of its rows (they are shuffled) is the test set.
 Every seed draws its own sample, the same for all arms. Size 0: all. What is finished is not trained again. Writes
 bench/results/low_data.json after each size.
 """
@@ -21,7 +21,7 @@ from leadline.data import tables
 from leadline.demo import write_demo
 
 METHOD = "mix-region-label-entropy"
-N_TEST = 1000
+N_TEST = 5000
 
 
 def main() -> None:
