@@ -3,7 +3,7 @@
     python bench/low_data.py [--sizes 100,300,1000,0] [--seeds 5] [--epochs 5] [--plain 2] [--runs build/bench] [--toy]
 
 MiniLM, with the arms `full` and the full method (in both sizes; of all examples only the first) of
-recipes/entropy-mixup.yaml. subj has no split of its own: the first half of its rows (they are shuffled) is the test set.
+recipes/entropy-mixup.yaml. subj has no split of its own; the first half of its rows (they are shuffled) is tested on.
 Every seed draws its own sample, the same for all arms. Size 0: all. What is finished is not trained again. Writes
 bench/results/low_data.json after each size.
 """
