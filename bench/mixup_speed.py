@@ -1,20 +1,22 @@
 """What mixing costs: a step, an epoch, and a whole training beside the reference's shape.
 
-    python bench/mixup_speed.py [--n 800] [--repeats 30] [--data spam] [--toy]
+    python bench/mixup_speed.py [--n 800] [--repeats 30] [--data spam] [--only steps|epochs|training] [--toy]
 
 Step: the same 32 texts, plain and mixed in turns, in one run, MiniLM in the precision of the machine; mixed at the
 sentence vector, the embeddings and between layers, without a record and with one of clean outcomes; and by two
-passes, one for the anchors and one for the partners. Only the optimiser step is timed. Epoch: all rows, plain and mixed
-in turns, packed as the engine does on a processor, and in buckets of similar length. Training: a mixed epoch of the
-engine, in its own precision and in float32, in turns with a plain loop in the shape of the reference (two passes, every
-text padded to max_length, float32, torch's AdamW). Ratios of times, medians over pairs with 95 % bootstrap intervals.
-Writes bench/results/mixup_speed.json.
+passes, one for the anchors and one for the partners. Only the optimiser step is timed, once with texts of equal
+length, once with texts as they come: a text mixed of two has the tokens of the longer one. Epoch: all rows, plain and
+mixed in turns, packed as the engine does on a processor, and in buckets of similar length. Training: a mixed epoch of
+the engine, in its own precision and in float32, in turns with a plain loop in the shape of the reference (two passes,
+every text padded to max_length, float32, torch's AdamW). Ratios of times, medians over pairs with 95 % bootstrap
+intervals. Writes bench/results/mixup_speed.json; with --only a part of it anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +41,7 @@ from leadline.plans import mix
 from leadline.plans.epoch import Epoch
 from leadline.recipe import Mixup, Record, Training
 
+EQUAL = 32  # tokens of each text where all have the same length
 WARM = 2  # pairs that are not counted
 
 
@@ -98,13 +101,14 @@ def timed(
     where: str,
     epochs: int,
     *,
+    length: int = LENGTH,
     recorded: bool = False,
     precision: str = "auto",
     packed: bool = True,
 ) -> np.ndarray:
     """(epochs,) seconds that the steps of plain and mixed epochs took, in turns."""
     model, tokenizer = network("tiny" if options.toy else "minilm", data, 0, ours=True)
-    task = Classification(TextEncoder(tokenizer, ["text"], LENGTH))
+    task = Classification(TextEncoder(tokenizer, ["text"], length))
     encoded, n = task.encode([{"text": text} for text in data.texts]), len(data.texts)
     lengths = np.array([task.length(row) for row in encoded])
     kind = TwoPassFit if where == "two passes" else Timed
@@ -171,6 +175,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=800)
     parser.add_argument("--repeats", type=int, default=30)
     parser.add_argument("--data", default="spam")
+    parser.add_argument("--only", choices=list(PARTS), default=None)
     parser.add_argument("--toy", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mixup_speed.json")
     options = parser.parse_args()
@@ -179,37 +184,59 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
         data = Data(options, Path(scratch))
-        found = measured(data, options)
-    write_json(options.out, {"machine": machine(), "n": options.n, "batch": BATCH, "max_length": LENGTH, **found})
-    print(table({"n": options.n, **found}))
+        found = json.loads(options.out.read_text()) if options.only else {}
+        for part in [options.only] if options.only else PARTS:
+            found[part] = PARTS[part](data, options)
+    write_json(options.out, found | {"machine": machine(), "n": options.n, "batch": BATCH, "max_length": LENGTH})
+    print(table(found | {"n": options.n}))
 
 
-def measured(data: Data, options: argparse.Namespace) -> dict[str, Any]:
-    few, steps = data.head(BATCH), {}
+def steps(data: Data, options: argparse.Namespace) -> dict[str, Any]:
+    found = {}
     ways = [("sentence", False), ("sentence", True), ("embedding", False), ("embedding", True), ("layer", False),
             ("layer", True), ("two passes", False)]  # fmt: skip
-    for where, recorded in ways if not options.toy else [ways[0], ways[5], ways[6]]:
-        seconds = timed(few, options, where, 2 * (options.repeats + WARM), recorded=recorded)
-        steps[f"{where}{', clean outcomes recorded' if recorded else ''}"] = ratio(seconds)
-        print(where, recorded, flush=True)
-    epochs, pairs = {}, 1 if options.toy else 5
+    kinds = {"equal": (equal(data), EQUAL), "as they come": (data.head(BATCH), LENGTH)}
+    for lengths, (few, length) in kinds.items():
+        for where, recorded in ways if not options.toy else [ways[0], ways[5], ways[6]]:
+            seconds = timed(few, options, where, 2 * (options.repeats + WARM), recorded=recorded, length=length)
+            found[f"{where}{', clean outcomes recorded' if recorded else ''}; lengths {lengths}"] = ratio(seconds)
+            print(where, recorded, lengths, flush=True)
+    return found
+
+
+def equal(data: Data) -> Data:
+    """32 texts that are all longer than EQUAL tokens, to be cut there."""
+    few = data.head(BATCH)
+    few.texts = [" ".join(data.texts[i * 8 % len(data.texts) :][:8] * 4) for i in range(BATCH)]
+    return few
+
+
+def epochs(data: Data, options: argparse.Namespace) -> dict[str, Any]:
+    found, pairs = {}, 1 if options.toy else 5
     for where in ("sentence",) if options.toy else ("sentence", "embedding", "layer"):
         for packed in (True, False):
             name = f"{where}, {'packed' if packed else 'in buckets'}"
-            epochs[name] = ratio(timed(data, options, where, 2 * (pairs + WARM), packed=packed))
+            found[name] = ratio(timed(data, options, where, 2 * (pairs + WARM), packed=packed))
             print(name, flush=True)
-    return {"steps": steps, "epochs": epochs, "training": trainings(data, options, 1 if options.toy else 4)}
+    return found
 
 
-def trainings(data: Data, options: argparse.Namespace, rounds: int) -> dict[str, list[float]]:
+def training(data: Data, options: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of a mixed epoch, the ways in turns: {way: a value per round}."""
     times: dict[str, list[float]] = {"reference": [], "auto": [], "fp32": []}
-    for _ in range(rounds):
+    for _ in range(1 if options.toy else 4):
         times["reference"].append(reference(data, options))
         for precision in ("auto", "fp32"):
             seconds = timed(data, options, "sentence", 4, precision=precision)
             times[precision].append(float(seconds[3]))  # the second mixed epoch
     return times
+
+
+PARTS: dict[str, Callable[[Data, argparse.Namespace], dict[str, Any]]] = {
+    "steps": steps,
+    "epochs": epochs,
+    "training": training,
+}
 
 
 def _range(x: np.ndarray) -> str:

@@ -112,7 +112,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert len(perplexity) == 1 and perplexity[0]["auroc"]["value"] > 0.9
         assert {row["seeds"] for row in result["mixup"]} == {2}
     elif script == "mixup_speed.py":
-        assert set(result["steps"]) == {"sentence", "layer, clean outcomes recorded", "two passes"}
+        assert len(result["steps"]) == 6 and "sentence; lengths equal" in result["steps"]
         assert set(result["training"]) == {"reference", "auto", "fp32"}
     elif script == "ablation.py":
         arms = {arm["name"]: arm for arm in result["results"][0]["arms"]}
