@@ -6,6 +6,7 @@ together wait for one another in every pass.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from leadline.learn import losses
+from leadline.learn.between import LayerMix
 from leadline.learn.interpolate import Clean, Pairing, Run
 from leadline.learn.mixers import Autocast, Mixer, mixer_of
 from leadline.learn.packing import Packer
@@ -47,6 +49,7 @@ class Mixing:
     consistency: float
     recorded: bool
     packer: Packer | None  # the one that stays
+    autocast: Autocast = contextlib.nullcontext
 
     @classmethod
     def of(
@@ -66,7 +69,9 @@ class Mixing:
         asked = record.under_mixup if record else False
         if asked == "auto":  # where it is free, and where nothing else would be recorded
             asked = mixer.free or consistency > 0 or (mixup is not None and mixup.plain_epochs == 0)
-        return cls(mixer, task, consistency, asked, packer)
+        return cls(
+            mixer, task, consistency, asked, packer, autocast if isinstance(mixer, LayerMix) else contextlib.nullcontext
+        )
 
     @property
     def clean(self) -> Clean:
@@ -87,7 +92,8 @@ class Mixing:
 
         targets  of the entries: (M,) or (M, K)
         """
-        found = self.mixer(run, batch, pairing, step, self.clean)
+        with self.autocast():  # around both passes: weights are cast once
+            found = self.mixer(run, batch, pairing, step, self.clean)
         mixed = SequenceClassifierOutput(logits=found.logits)
         each, clean = self.task.training_loss(mixed, batch.towards(targets)), found.clean if self.recorded else None
         if not self.consistency or found.clean is None:
