@@ -15,12 +15,7 @@ from leadline.evaluate import intervals
 from leadline.evaluate.calibration import ClassBins
 from leadline.evaluate.selective import Ranked, area, covered, perfect_area
 from leadline.signals import softmax
-
-# the `calibration` part of the design's worked example
-CONFIDENCE = [0.95, 0.9, 0.85, 0.8, 0.72, 0.65, 0.61, 0.55, 0.52, 0.5]
-CORRECT = [1, 1, 1, 0, 1, 1, 0, 0, 1, 0]
-LOGITS = [[3.0, 0.0, -1.0], [2.0, 1.5, 0.0], [-0.5, 2.5, 0.5], [0.2, 0.1, 3.2], [1.2, 0.9, -0.3]]
-LABELS = [0, 1, 1, 2, 0]
+from worked_example import CONFIDENCE, CORRECT, LABELS, LOGITS
 
 
 def near(value, atol=1e-9):

@@ -62,6 +62,13 @@ def hooked(hooks: list[Any]) -> Iterator[None]:
             hook.remove()
 
 
+def at(blocks: list[Any], k: int, before: Any, after: Any) -> Any:
+    """A hook on what block k reads; of k = the depth on what the last block gives."""
+    if k == len(blocks):
+        return blocks[-1].register_forward_hook(after)
+    return blocks[k].register_forward_pre_hook(before, with_kwargs=True)
+
+
 def below(model: Any, text: dict[str, Tensor], k: int) -> Tensor:
     """(T, H) what block k reads of one text, or what the last gives."""
     heard: list[Tensor] = []
@@ -73,13 +80,7 @@ def below(model: Any, text: dict[str, Tensor], k: int) -> Tensor:
     def before(module: Any, args: Any, kwargs: Any) -> None:
         heard.append(args[0] if args else kwargs["hidden_states"])
 
-    last = k == len(blocks)
-    hook = (
-        blocks[-1].register_forward_hook(after)
-        if last
-        else blocks[k].register_forward_pre_hook(before, with_kwargs=True)
-    )
-    with hooked([hook]):
+    with hooked([at(blocks, k, before, after)]):
         model(**text)
     return heard[0][0]
 
@@ -94,13 +95,7 @@ def above(model: Any, longer: dict[str, Tensor], k: int, hidden: Tensor) -> Tens
     def after(module: Any, args: Any, output: Any) -> Any:
         return (hidden[None], *output[1:]) if isinstance(output, tuple) else hidden[None]
 
-    last = k == len(blocks)
-    hook = (
-        blocks[-1].register_forward_hook(after)
-        if last
-        else blocks[k].register_forward_pre_hook(before, with_kwargs=True)
-    )
-    with hooked([hook]):
+    with hooked([at(blocks, k, before, after)]):
         return model(**longer).logits[0]
 
 
