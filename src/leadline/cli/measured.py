@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from leadline.cli.output import interval, print_table
+from leadline.cli.output import chance, interval, print_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,13 +19,13 @@ def print_robustness(entries: Mapping[str, Mapping[str, Mapping[str, Any]]], cle
     header = ["rows", "changed"]
     for metric in metrics:
         header += [f"{metric} [95 %]", "minus clean [95 %]", "p (Holm)"]
-    rows: list[list[Any]] = [["as they are", "", *(cell for m in metrics for cell in (interval(clean[m]), "", None))]]
+    rows: list[list[Any]] = [["as they are", "", *(cell for m in metrics for cell in (interval(clean[m]), "", ""))]]
     for title, found in entries.items():
         cells: list[Any] = []
         for metric in metrics:
             f = found[metric]
             ends = {"value": f["difference"], "low": f["difference_low"], "high": f["difference_high"]}
-            cells += [interval(f), interval(ends), f["p_holm"]]
+            cells += [interval(f), interval(ends), chance(f["p_holm"])]
         rows.append([title.partition("+")[2], f"{found['changed']['value']:.0%}", *cells])
     n = next(iter(clean.values()))["n"]
     print_table(f"robustness (n = {n:,}; paired bootstrap over the rows)", header, rows)
