@@ -37,9 +37,11 @@ def bars(names: Sequence[str], figures: Sequence[Mapping[str, float]], mixed: Se
         axes.axvline(value[list(names).index(base)], color=BASE, lw=1, ls="--")
     left = np.nanmin([value, low])
     axes.set_xlim(max(0.0, np.floor(20 * left - 1) / 20), None)
-    for at, v, end in zip(y, value, np.where(np.isnan(high), value, high), strict=True):
-        axes.annotate(f"{v:.3f}", (end, at), (4, 0), textcoords="offset points", va="center", fontsize=7.5)
-    axes.set_yticks(y, [style.short(name, 40) for name in names])
+    for at, v in zip(y, value, strict=True):  # in a column of their own, where no bar and no line runs through them
+        axes.annotate(
+            f"{v:.3f}", (1, at), (4, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=7.5
+        )
+    axes.set_yticks(y, [style.short(name, 48) for name in names])
     axes.set_xlabel("macro F1, 95 % interval (the axis does not begin at 0)")
     handles = [style.swatch(BAR), style.swatch(MIXED)]
     figure.legend(handles, ["trained on examples", "trained on mixed examples"], loc="outside upper right", ncols=2)
@@ -54,6 +56,8 @@ def _numbers(figures: Sequence[Mapping[str, float | None]], key: str) -> np.ndar
 def curves(arms: Sequence[Mapping[str, Any]], base: str) -> Figure:
     """Accuracy on validation data after every epoch: plain arms to the left, mixed ones to the right, the base in both.
 
+    Each side has its own axis: one arm that fails would press all others into a line.
+
     arms: name, mixed, curve [{epoch, value, low, high}]; an arm without a curve is left out.
     """
     drawn = [arm for arm in arms if arm["curve"]]
@@ -61,8 +65,9 @@ def curves(arms: Sequence[Mapping[str, Any]], base: str) -> Figure:
         raise InputError("no accuracy by epoch to draw: no arm was evaluated on validation data")
     sides = [[a for a in drawn if not a["mixed"]], [a for a in drawn if a["mixed"]]]
     shown = [side for side in sides if side]
-    figure = style.blank(4.9 * len(shown) + 0.4, 3.6, f"Accuracy by epoch of {len(drawn)} arms")
-    for axes, side in zip(figure.subplots(1, len(shown), squeeze=False, sharey=True)[0], shown, strict=True):
+    lines = -(-max(map(len, shown)) // 2)  # of the legend below
+    figure = style.blank(4.9 * len(shown) + 0.4, 3.6 + 0.16 * lines, f"Accuracy by epoch of {len(drawn)} arms")
+    for axes, side in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         _panel(axes, side, next((a for a in drawn if a["name"] == base), None))
     return figure
 
@@ -75,12 +80,12 @@ def _panel(axes: Axes, side: Sequence[Mapping[str, Any]], base: Mapping[str, Any
     ]
     for arm, colour, marker, width in [*looks, *([(base, style.INK, "o", 2.4)] if base else [])]:
         epochs, value = ([point[key] for point in arm["curve"]] for key in ("epoch", "value"))
-        axes.plot(epochs, value, color=colour, marker=marker, ms=4, lw=width, label=style.short(arm["name"], 36))
+        axes.plot(epochs, value, color=colour, marker=marker, ms=4, lw=width, label=style.short(arm["name"], 48))
     axes.set_xlabel("epoch")
     axes.set_title(f"{'mixed' if side[0]['mixed'] else 'plain'}: accuracy, validation")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color="#ececec")
-    axes.legend(loc="best", fontsize=6.5)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=6.5, ncols=2)
 
 
 @style.styled
@@ -95,7 +100,7 @@ def regions(names: Sequence[str], counts: Sequence[Mapping[str, float]]) -> Figu
         n = np.array([count.get(region, 0.0) for count in counts])
         axes.barh(y, n, left=start, color=colour, height=0.72, label=style.REGION_WORDS[region])
         start += n
-    axes.set_yticks(y, [style.short(name, 40) for name in names])
+    axes.set_yticks(y, [style.short(name, 48) for name in names])
     axes.set_xlabel("examples trained on")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=4)
     return figure

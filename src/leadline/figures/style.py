@@ -107,9 +107,10 @@ def region_order(names: Iterable[str]) -> list[str]:
 
 
 def short(name: str, length: int = 24) -> str:
-    """A class name that fits beside an axis."""
+    """A name that fits beside an axis; cut in the middle, since names of one series differ at the end."""
     line = " ".join(str(name).split())
-    return line if len(line) <= length else line[: length - 1] + "…"
+    end = (length - 1) // 3
+    return line if len(line) <= length else f"{line[: length - 1 - end]}…{line[len(line) - end :]}"
 
 
 @styled
