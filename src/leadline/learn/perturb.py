@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from leadline.learn.predict import TOKENS, batches
 from leadline.learn.tasks.batch import Batch, Row, Task
@@ -84,7 +85,8 @@ def _pushed(model: Any, task: Task, batch: Batch, epsilon: float) -> dict[str, T
 @torch.enable_grad()
 def _gradients(model: Any, task: Task, batch: Batch, inputs: list[Tensor]) -> Sequence[Tensor]:
     """Of the summed loss: each row's own, because no row's loss depends on another's input."""
-    loss = task.training_loss(model(**batch.inputs), batch).sum()
+    with sdpa_kernel(SDPBackend.MATH):  # on a processor the backward pass of fused attention takes longer than all else
+        loss = task.training_loss(model(**batch.inputs), batch).sum()
     return torch.autograd.grad(loss, inputs)
 
 
