@@ -174,7 +174,8 @@ def gains(arm: dict[str, Any]) -> list[str]:
 
 
 def _gain(test: dict[str, Any]) -> str:
-    return f"{100 * test['value']:+.1f} [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}], p {test['p_holm']:.2f}"
+    p = f"p {test['p_holm']:.2f}" if test["p_holm"] >= 0.005 else "p < 0.01"
+    return f"{100 * test['value']:+.1f} [{100 * test['low']:+.1f}, {100 * test['high']:+.1f}], {p}"
 
 
 def claim(entry: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
     python bench/low_data.py [--sizes 100,300,1000,0] [--seeds 5] [--epochs 5] [--plain 2] [--runs build/bench] [--toy]
 
 MiniLM, with the arms `full` and the full method (in both sizes; of all examples only the first) of
-recipes/entropy-mixup.yaml. subj has no split of its own; the first half of its rows (they are shuffled) is tested on.
+recipes/entropy-mixup.yaml; below 1,000 examples also the method with as many steps as `full`, since of few examples it
+keeps few. subj has no split of its own; the first half of its rows (they are shuffled) is tested on.
 Every seed draws its own sample, the same for all arms. Size 0: all. What is finished is not trained again. Writes
 bench/results/low_data.json after each size.
 """
@@ -27,7 +28,7 @@ N_TEST = 5000
 def main() -> None:
     options = arguments("low_data", __doc__, sizes="100,300,1000,0", seeds=5, epochs=5, plain=2).parse_args()
     if options.toy:
-        options.sizes, options.epochs, options.plain = "40", 4, 1
+        options.sizes, options.seeds, options.epochs, options.plain = "40", 2, 4, 1
     results: list[dict[str, Any]] = []
     with workplace(options) as place:
         data = toy(place) if options.toy else split(place / "sets")
@@ -37,12 +38,19 @@ def main() -> None:
             document["recipe"]["evaluate"] = {"splits": ["test"]}
             if size:
                 document["recipe"]["data"]["sample"] = {"n": size}
+                document["trials"] += [same_steps(document["trials"])] if size < 1000 else []
                 for trial in document["trials"]:
                     trial.setdefault("set", {})["data.seed"] = "{seed}"
             found = told("subj", sweep.study(trained(document, place, options.jobs)))
             results.append({"n": size or found["arms"][0]["trained_on"], **found})
             write_json(options.out, {"machine": machine(), "epochs": options.epochs, "results": results})
     print(table({"results": results}))
+
+
+def same_steps(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """The method, its kept examples gone through until the steps of all are taken."""
+    [method] = [trial for trial in trials if trial["name"] == METHOD]
+    return {"name": f"{METHOD}-same-steps", "set": {**method["set"], "training.steps": "same-as-full"}}
 
 
 def split(folder: Path) -> dict[str, str]:
