@@ -16,7 +16,7 @@ from leadline import evaluate as metrics_room
 from leadline.data.noise import NOISES, noisy_column
 from leadline.errors import InputError
 from leadline.evaluate import holm
-from leadline.experiment import evaluate, keep_robustness, robustness, sliced
+from leadline.experiment import check_slices, evaluate, keep_robustness, robustness, sliced, slicing
 from leadline.experiment.evaluation import Loaded, subject
 from leadline.learn.perturb import fgsm
 from leadline.learn.predict import predict
@@ -202,6 +202,17 @@ def test_slices_by_class_and_length(run):
     lengths = table.filter(pl.col("column") == "length")
     assert lengths["n"].sum() == 60 and lengths.height > 1 and lengths.filter(pl.col("n") < 30)["few"].all()
     assert (lengths["macro_f1_low"] <= lengths["macro_f1"]).all()
+
+
+def test_slices_of_an_evaluation_ask_the_model_nothing_more(run, monkeypatch):
+    found, table = sliced(run.path, ["class", "length"], precision="fp32")
+    monkeypatch.setattr(slicing, "measure", None)
+    again, same = sliced(run.path, ["class", "length"], precision="fp32", found=found)
+    assert again is found and same.equals(table)
+    monkeypatch.setattr(slicing.Loaded, "of", None)
+    with pytest.raises(InputError, match="no column `lenght`. Did you mean `length`"):
+        check_slices(run.path, ["class", "lenght"])
+    check_slices(run.path, ["class", "length"])
 
 
 def test_regions_are_those_of_the_record(run):

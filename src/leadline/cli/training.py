@@ -181,16 +181,21 @@ def evaluate(
 
     columns = {"text": _text(text), "label": label, "label_distribution": one_or_more(label_distribution)}
     kinds = None if robustness is None else stresses([] if robustness == "all" else split_list(robustness))
+    given: dict[str, Any] = {name: value for name, value in columns.items() if value}
+    if slices is not None:
+        experiment.check_slices(model, split_list(slices), data, split=split, **given)
     found = experiment.evaluate(
         model, data, split=split, precision=precision, calibrate_on=calibrate_on, scaled_predictions=scaled,
-        **{name: value for name, value in columns.items() if value},
+        **given,
     )  # fmt: skip
     if figures is not None:
         draw_certainty(found, figures)
     if output is not None:
         runs.write_parquet(output, found.predictions)
     n = found.predictions.height
-    further = _further(model, data, split, precision, kinds, slices, seed, columns)
+    further = _robustness(model, data, split, precision, kinds, seed, given)
+    if slices is not None:
+        further["slices"] = experiment.sliced(model, split_list(slices), data, split=split, found=found, **given)[1]
     for note in found.told:
         say(note)
     if json:
@@ -215,32 +220,26 @@ def evaluate(
     print(f"{n:,} examples in {found.seconds:.1f} s ({n / found.seconds:.0f} examples/s)")
 
 
-def _further(
+def _robustness(
     model: Path,
     data: str | None,
     split: str,
     precision: str,
     kinds: Sequence[tuple[str, float]] | None,
-    slices: str | None,
     seed: int,
-    columns: dict[str, Any],
+    given: dict[str, Any],
 ) -> dict[str, Any]:
-    """What is asked for besides the metrics; of the run's own rows robustness is kept in the run."""
+    """Robustness, if it is asked for; of the run's own rows it is kept in the run."""
     from leadline import experiment
 
-    given = {name: value for name, value in columns.items() if value}
-    further: dict[str, Any] = {}
-    if kinds is not None:
-        asked = [f"{kind}={rate!r}" for kind, rate in kinds]
-        stressed = experiment.robustness(model, data, kinds=asked, split=split, precision=precision, seed=seed, **given)
-        further |= {"robustness": stressed.results(), "clean": stressed.clean}
-        if data is None:
-            experiment.keep_robustness(model, stressed)
-            say(f"written  {model / 'results.json'}, and the report")
-    if slices is not None:
-        cut = experiment.sliced(model, split_list(slices), data, split=split, precision=precision, **given)
-        further["slices"] = cut[1]
-    return further
+    if kinds is None:
+        return {}
+    asked = [f"{kind}={rate!r}" for kind, rate in kinds]
+    stressed = experiment.robustness(model, data, kinds=asked, split=split, precision=precision, seed=seed, **given)
+    if data is None:
+        experiment.keep_robustness(model, stressed)
+        say(f"written  {model / 'results.json'}, and the report")
+    return {"robustness": stressed.results(), "clean": stressed.clean}
 
 
 def _text(columns: list[str] | None) -> str | list[str] | None:

@@ -5,7 +5,7 @@ certainty · breakdown · agreement · concord · votes · paired_power · paire
 """
 
 from leadline.evaluate.agreement import Agreement, overlap_of_hardest, rank_agreement
-from leadline.evaluate.breakdown import confusion, per_class, slices
+from leadline.evaluate.breakdown import check_slices, confusion, per_class, slices
 from leadline.evaluate.calibration import calibration_error, classwise_error, reliability, rms_calibration_error
 from leadline.evaluate.certainty import CALIBRATION, SCALED, Certainty, after_scaling, certainty_of, temperature_figure
 from leadline.evaluate.concord import Concordance, concordance
@@ -53,6 +53,7 @@ __all__ = [
     "aurra",
     "calibration_error",
     "ceiling",
+    "check_slices",
     "certainty_of",
     "classwise_error",
     "concordance",

@@ -75,6 +75,11 @@ def slices(
     return pl.DataFrame(rows, schema={**kinds, "few": pl.Boolean})
 
 
+def check_slices(table: pl.DataFrame, columns: Sequence[str], most: int = 20) -> None:
+    """Raises InputError where `slices` would, before anybody has asked a model."""
+    _asked(table, columns, most)
+
+
 def _asked(table: pl.DataFrame, columns: Sequence[str], most: int) -> dict[str, Iterator[tuple[str, np.ndarray]]]:
     """{column: its parts} of the columns that a person names; all that cannot be cut is told at once."""
     problems, parts = [], {}

@@ -10,7 +10,7 @@ from leadline.experiment.features import features
 from leadline.experiment.job import Job
 from leadline.experiment.ood import Detected, check_npy, detect
 from leadline.experiment.probing import PROBES, probe
-from leadline.experiment.slicing import sliced
+from leadline.experiment.slicing import check_slices, sliced
 from leadline.experiment.stressing import Robustness, Stress, robustness
 from leadline.experiment.stressing import keep as keep_robustness
 from leadline.experiment.training import train
@@ -24,6 +24,7 @@ __all__ = [
     "Stress",
     "accelerate",
     "check_npy",
+    "check_slices",
     "detect",
     "evaluate",
     "features",
