@@ -88,7 +88,8 @@ def test_a_gpu_and_other_inputs_are_left_alone(tmp_path):
 def test_a_layout_and_back(n):
     lengths = np.random.default_rng(n).integers(1, 30, n)
     layout = packing.Layout.of(lengths)
-    tokens = torch.arange(1.0, lengths.sum() + 1)[:, None]
+    tokens = layout.row(torch.arange(1.0, lengths.sum() + 1)[:, None])
+    assert len(tokens) == packing.rounded(int(lengths.sum())) and (tokens == 0).sum() == len(tokens) - lengths.sum()
     parts = layout.spread(tokens)
     assert torch.equal(layout.gather(parts), tokens)
     found = torch.cat([part.flatten() for part in parts])
@@ -99,7 +100,13 @@ def test_a_layout_and_back(n):
         assert rows[row, : lengths[row]].tolist() == [starts[place] + 1 + i for i in range(lengths[row])]
 
 
+def test_sizes_are_rounded_up_to_few():
+    sizes = [packing.rounded(n) for n in range(1, 4097)]
+    assert all(n <= size <= 1.0625 * n for n, size in enumerate(sizes, start=1))
+    assert sizes[:32] == list(range(1, 33)) and len({s for s in sizes if 2048 < s <= 4096}) == 16
+
+
 def test_the_gradient_of_moving_tokens_is_the_one_torch_finds():
-    layout = packing.Layout.of(np.array([3, 1, 5]))
-    x = torch.randn(9, 2, 4, dtype=torch.float64, requires_grad=True)
+    layout = packing.Layout.of(np.array([33, 1, 35]))
+    x = torch.randn(72, 1, 2, dtype=torch.float64, requires_grad=True)  # three places hold nothing
     assert torch.autograd.gradcheck(lambda x: packing._Gather.apply(layout, *packing._Spread.apply(x, layout)), x)

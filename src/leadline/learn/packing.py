@@ -25,12 +25,23 @@ GROUP = 8  # sequences of similar length whose attention is computed together
 SAME = 1e-4  # float32, between packed and padded logits
 
 
+def rounded(count: int) -> int:
+    """count, or up to 6 % more: at most 16 values between a power of two and the next.
+
+    For every new shape the processor's library makes new kernels, which takes milliseconds each, and keeps them.
+    """
+    step = 1 << max(0, count.bit_length() - 5)
+    return -(-count // step) * step
+
+
 @dataclass(frozen=True)
 class Layout:
     """How B sequences of at most T tokens lie in one row of P tokens, the short ones first.
 
+    P and every t are `rounded`: places at the end of the row and of a group may hold nothing.
+
     groups  (b, t) places in the row of each group's tokens, P where there is none, and (b, 1, 1, t) which are none
-    back    (P,) where each token of the row is among the places of all groups
+    back    (P,) where each token of the row is among the places of all groups; one beyond them where there is none
     order   (B,) the sequences as they lie in the row
     rows    (B, T) place in the row of every token of the batch; padding points at its sequence's first token
     """
@@ -44,13 +55,14 @@ class Layout:
     def of(cls, lengths: np.ndarray) -> Layout:
         order = np.argsort(lengths, kind="stable")
         sizes = lengths[order]
+        total = rounded(int(sizes.sum()))  # P
         starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
         groups, kept, passed = [], [], 0
         for first in range(0, len(order), GROUP):
             size, start = sizes[first : first + GROUP], starts[first : first + GROUP]
-            column = np.arange(size.max())
+            column = np.arange(rounded(int(size.max())))
             real = column < size[:, None]  # (b, t)
-            place = np.where(real, start[:, None] + column, sizes.sum())
+            place = np.where(real, start[:, None] + column, total)
             padding = None if real.all() else torch.from_numpy(~real)[:, None, None, :]
             groups.append((torch.from_numpy(place), padding))
             kept.append(passed + np.flatnonzero(real))
@@ -59,7 +71,8 @@ class Layout:
         begins = np.empty_like(starts)
         begins[order] = starts
         rows = begins[:, None] + np.where(column < lengths[:, None], column, 0)
-        parts = (np.concatenate(kept), order, rows)
+        back = np.concatenate([*kept, np.full(total - sizes.sum(), passed)])
+        parts = (back, order, rows)
         return cls(groups, *(torch.from_numpy(part) for part in parts))
 
     def spread(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -68,8 +81,13 @@ class Layout:
         return tuple(x.index_select(0, place.flatten()).view(*place.shape, *x.shape[1:]) for place, _ in self.groups)
 
     def gather(self, parts: tuple[Tensor, ...]) -> Tensor:
-        """The reverse of `spread`: (b, t, ...) of every group -> (P, ...)."""
-        return torch.cat([part.flatten(0, 1) for part in parts]).index_select(0, self.back)
+        """The reverse of `spread`: (b, t, ...) of every group -> (P, ...); 0 where the row holds nothing."""
+        nothing = parts[0].new_zeros(1, *parts[0].shape[2:])
+        return torch.cat([*(part.flatten(0, 1) for part in parts), nothing]).index_select(0, self.back)
+
+    def row(self, tokens: Tensor) -> Tensor:
+        """tokens (P', ...), as they lie in the row -> (P, ...), with 0 at the end where it holds nothing."""
+        return torch.cat([tokens, tokens.new_zeros(len(self.back) - len(tokens), *tokens.shape[1:])])
 
 
 class _Spread(torch.autograd.Function):
@@ -112,7 +130,8 @@ class Packer:
         kept = mask[self.layout.order]
         position = torch.arange(mask.shape[1]).expand(len(mask), -1)[kept] + self.first
         rows = {name: value[self.layout.order] for name, value in inputs.items() if name != "attention_mask"}
-        return {**{name: value[kept][None] for name, value in rows.items()}, "position_ids": position[None]}
+        found = {**{name: value[kept] for name, value in rows.items()}, "position_ids": position}
+        return {name: self.layout.row(value)[None] for name, value in found.items()}
 
     def in_rows(self, hidden: Tensor) -> Tensor:
         """(1, P, H) packed -> (B, T, H); what stands where no token is means nothing."""
@@ -122,7 +141,7 @@ class Packer:
     def packed_anew(self, hidden: Tensor, real: Tensor) -> Tensor:
         """(M, T, H), of which the tokens `real` (M, T) -> (1, P, H): the batch that the model goes on with."""
         self.layout, self.real = Layout.of(real.sum(1).numpy()), real
-        return hidden[self.layout.order][real[self.layout.order]][None]
+        return self.layout.row(hidden[self.layout.order][real[self.layout.order]])[None]
 
     def _unpack(self, module: nn.Module, given: Any, output: Any) -> Any:
         if self.layout is None:
