@@ -184,7 +184,7 @@ def main() -> None:
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as scratch:
         data = Data(options, Path(scratch))
-        found = json.loads(options.out.read_text()) if options.only else {}
+        found = json.loads(options.out.read_text()) if options.only and options.out.is_file() else {}
         for part in [options.only] if options.only else PARTS:
             found[part] = PARTS[part](data, options)
     write_json(options.out, found | {"machine": machine(), "n": options.n, "batch": BATCH, "max_length": LENGTH})
