@@ -23,8 +23,8 @@ def tell(monkeypatch, capsys, *arguments):
 def recount(folder, run, top):
     with open(folder / "messages_truth.csv", encoding="utf-8", newline="") as source:
         wrong = {row["id"] for row in csv.DictReader(source) if row["kind"] == "wrong"}
-    aum = run.scores(["aum"]).sort("aum", maintain_order=True)["id"].to_list()
-    return sum(name in wrong for name in aum[:top]), len(wrong & set(aum))
+    ranked = run.scores(["aum_prob"]).sort("aum_prob", maintain_order=True)["id"].to_list()
+    return sum(name in wrong for name in ranked[:top]), len(wrong & set(ranked))
 
 
 def test_the_story_in_small(tmp_path, monkeypatch, capsys):
