@@ -121,9 +121,9 @@ def test_a_bench_at_toy_size(script, tmp_path):
         assert arms["full"]["discarded"] == 0 < arms["mix-region-label-entropy"]["discarded"]
         assert "text" not in json.dumps(result["results"][0]["changed"])
     elif script == "low_data.py":
-        full, kept, original = result["results"][0]["arms"]
+        full, kept, original, same_steps = result["results"][0]["arms"]
         assert result["results"][0]["n"] == full["trained_on"] == 40 > kept["trained_on"] == original["trained_on"]
-        assert kept["steps"] < original["steps"] and kept["seeds"] == [0, 1]
+        assert kept["steps"] < original["steps"] and same_steps["steps"] == full["steps"] and kept["seeds"] == [0, 1]
     elif script == "precision.py":
         assert set(result["spearman_bf16_fp32"]) >= {"confidence", "aum", "el2n"} and result["n"] == 300
 
