@@ -174,13 +174,29 @@ def test_nothing_to_train_on_is_no_step() -> None:
 
 
 @given(sizes=st.lists(st.sampled_from([1, 2]), max_size=30), limit=st.integers(1, 7))
-def test_cut_keeps_the_order_and_the_limit(sizes: list[int], limit: int) -> None:
+def test_cut_fills_its_pieces_in_turn(sizes: list[int], limit: int) -> None:
     pieces = cut(np.arange(len(sizes)), np.array(sizes, dtype=int), limit)
-    assert [i for piece in pieces for i in piece] == list(range(len(sizes)))
+    assert sorted(i for piece in pieces for i in piece) == list(range(len(sizes)))
+    for size in (1, 2):  # singles in their order, pairs in theirs
+        assert [i for piece in pieces for i in piece if sizes[i] == size] == [
+            i for i, s in enumerate(sizes) if s == size
+        ]
     taken = [sum(sizes[i] for i in piece) for piece in pieces]
     assert all(len(piece) == 1 or total <= limit for piece, total in zip(pieces, taken, strict=True))
-    for piece, after in zip(pieces, pieces[1:], strict=False):  # nothing that would still have fitted
-        assert sum(sizes[i] for i in piece) + sizes[after[0]] > limit or len(set(sizes)) == 1
+    for number, total in enumerate(taken):  # nothing that comes later would still have fitted
+        later = [sizes[i] for piece in pieces[number + 1 :] for i in piece]
+        assert all(total + size > limit for size in later)
+
+
+@pytest.mark.parametrize(("small", "large"), [(10, 90), (30, 270), (100, 900), (660, 1340)])
+@pytest.mark.parametrize("batch", [8, 16, 15])
+def test_steps_of_pairs_and_single_entries_are_full(small: int, large: int, batch: int) -> None:
+    """Easy with ambiguous of unequal numbers: the smaller side's entries are pairs, the others are alone."""
+    n = small + large
+    partners = np.concatenate([np.arange(small) + small, np.arange(large) % small])
+    lengths = np.random.default_rng(1).integers(4, 60, n)
+    cutting = formed(Epoch(np.arange(n), partners, np.full(n, 0.5)), lengths, batch, None)
+    assert len(cutting) <= np.ceil(n / batch) + 1  # the last of a pool may be short of a single
 
 
 # Targets and weights of entries, by hand

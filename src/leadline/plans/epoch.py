@@ -10,6 +10,7 @@ which weights, depends on neither the micro-batch nor the number of processes.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -117,7 +118,7 @@ def steps(
 
     lengths (N,) tokens of each example. Units (single entries, or the two entries of a matched pair) are shuffled,
     sorted by length within pools of at most POOL steps, cut into steps of at most `batch_size` entries, the steps
-    shuffled.
+    shuffled. Steps are full while there are units that fill them: an odd `batch_size` of pairs alone has one entry less.
     """
     first, second = units(epoch)  # (U,), (U,): second is -1 for a single entry
     reach = lengths[epoch.rows] if epoch.partners is None else np.maximum(lengths[epoch.rows], lengths[epoch.partners])
@@ -127,9 +128,8 @@ def steps(
     formed: list[Step] = []
     for stage in _stages(epoch, first, shuffled):
         pool_steps = max(1, min(POOL, int(sizes[stage].sum()) // (4 * batch_size)))  # four: in one the same always meet
-        per_pool = pool_steps * max(1, batch_size // int(sizes.max(initial=1)))
-        for start in range(0, len(stage), per_pool):
-            pool = stage[start : start + per_pool]
+        full = batch_size - batch_size % int(sizes[stage].min(initial=2))  # the entries of a full step
+        for pool in cut(stage, sizes[stage], pool_steps * full):
             pool = pool[np.argsort(reach[pool], kind="stable")]
             batches = cut(pool, sizes[pool], batch_size)
             for batch in (batches[i] for i in rng.permutation(len(batches))):
@@ -176,17 +176,24 @@ def units(epoch: Epoch) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(items: np.ndarray, sizes: np.ndarray, limit: int) -> list[np.ndarray]:
-    """Consecutive pieces of `items` whose sizes add up to at most `limit` (one item at least)."""
+    """Pieces of `items`, in turn, whose sizes (1 or 2) add up to at most `limit` (one item at least).
+
+    Where one entry is left before a pair, the next single item fills it, so that pieces are full while there are any.
+    """
     if len(items) and (sizes == sizes[0]).all():
         each = max(1, limit // int(sizes[0]))
         return [items[i : i + each] for i in range(0, len(items), each)]
-    pieces, start, total = [], 0, 0
-    for i, size in enumerate(sizes):
-        if total and total + size > limit:
-            pieces.append(items[start:i])
-            start, total = i, 0
-        total += size
-    return [*pieces, items[start:]] if start < len(items) else pieces
+    waiting = {size: deque(np.flatnonzero(sizes == size).tolist()) for size in (1, 2)}
+    pieces = []
+    while any(waiting.values()):
+        piece: list[int] = []
+        room = limit
+        while fitting := [size for size in (1, 2) if waiting[size] and (size <= room or not piece)]:
+            size = min(fitting, key=lambda size: waiting[size][0])
+            piece.append(waiting[size].popleft())
+            room -= size
+        pieces.append(items[piece])
+    return pieces
 
 
 def _entries(first: np.ndarray, second: np.ndarray) -> np.ndarray:
