@@ -136,6 +136,15 @@ def test_soft_gaps_by_hand():
     assert table["accuracy"].to_list() == near([0.7])  # both lie in (11/15, 12/15]
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_of_bins_of_equal_mass_add_up_where_confidences_tie(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(20, 120))
+    c = np.round(rng.uniform(0.4, 1, n), 1)
+    counts = evaluate.reliability(c, rng.random(n) < c, 5, "mass")["n"].to_list()
+    assert counts == [len(part) for part in np.array_split(np.arange(n), 5)]
+
+
 # --- temperature ---
 
 
@@ -178,6 +187,12 @@ def test_interval_of_the_temperature_holds_the_truth():
 def test_temperature_at_a_bound_has_a_warning_and_no_interval(logits, labels, value):
     found = evaluate.temperature_with_interval(logits, labels)
     assert found.value == value and found.says and np.isnan([found.low, found.high]).all()
+
+
+def test_the_interval_of_a_temperature_keeps_to_its_bounds():
+    """Logits that say next to nothing: 21 of 40 alike answers are right, and nearly any temperature would do."""
+    found = evaluate.temperature_with_interval([[1.0, 0.0]] * 40, [0] * 21 + [1] * 19)
+    assert found.value == near(1 / np.log(21 / 19), 1e-4) and (found.low, found.high) == (near(0.05), near(20.0))
 
 
 def test_after_scaling_says_what_moved():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,19 @@ def test_vectors_of_a_run_are_of_its_model_and_in_its_order(run: Run) -> None:
             with torch.no_grad():
                 hidden = body(**tokenizer(texts[row], return_tensors="pt")).last_hidden_state[0]
             np.testing.assert_allclose(vectors[row], hidden.mean(0).numpy(), atol=2e-5)
+
+
+def test_two_processes_may_write_the_same_vectors(run: Run) -> None:
+    """As two trials do that share a base: both go through, and what stays is whole."""
+    program = (
+        "import sys, numpy as np; from leadline import runs; from leadline.runs.features import write_features\n"
+        "run = runs.open(sys.argv[1])\n"
+        "for _ in range(60): write_features(run, 'train', np.full((60, 4000), 2.5), 'a test')"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", program, str(run.path)], stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(one.communicate()[1].decode(), one.returncode) for one in both] == [("", 0)] * 2
+    kept = runs.kept_features(run, "train", "a test")
+    assert kept is not None and (kept[0] == 2.5).all() and not list(run.path.rglob("*.partial"))
 
 
 def test_vectors_are_computed_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

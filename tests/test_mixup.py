@@ -21,6 +21,7 @@ from leadline.experiment import mixed
 from leadline.experiment.features import features
 from leadline.learn import models
 from leadline.plans.epoch import Epoch, every, units
+from leadline.recipe import Model
 from leadline.runs import Run, Standing
 from leadline.runs.place import model_files
 from tiny_models import checkpoint
@@ -156,6 +157,65 @@ def test_a_decoder_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=sentence):
         leadline.train(recipe(base, model=model, mixup={"plain_epochs": 1, **mixup}), root=tmp_path / "runs", name="x")
     assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_model_without_a_classifier_has_no_place_for_the_head(base: Run, tmp_path: Path) -> None:
+    model = str(checkpoint("gpt2", tmp_path / "gpt2"))
+    with pytest.raises(InputError, match=r"mixup\.head: GPT2ForSequenceClassification has no layer `classifier`"):
+        document = recipe(base, model=model, mixup={"plain_epochs": 1, "head": True})
+        leadline.train(document, root=tmp_path / "runs", name="x")
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
+def test_the_head_takes_the_dropout_asked_for_and_leaves_the_classifier(tmp_path: Path, family: str) -> None:
+    """The classifier of a fine-tuned model is what it was; the layers before it are drawn by the seed."""
+    with models.quiet():
+        first = checkpoint(family, tmp_path / "first")
+        network, tokenizer = models.load(str(first), ("a", "b"), max_length=32)
+        network.save_pretrained(tmp_path / "tuned")
+        tokenizer.save_pretrained(tmp_path / "tuned")
+    asked = Model(name=str(tmp_path / "tuned"), dropout=0.0)
+    one, other = (models.load(asked, ("a", "b"), max_length=32, seed=3, mixup_head=True)[0] for _ in range(2))
+    assert one.classifier.mixup.dropout.p == 0 and one.config.mixup_head
+    for (name, value), (_, again) in zip(one.state_dict().items(), other.state_dict().items(), strict=True):
+        assert torch.equal(value, again), name
+    for name, value in network.classifier.state_dict().items():
+        assert torch.equal(one.classifier.classifier.state_dict()[name], value), name
+    for name, value in network.state_dict().items():
+        if not name.startswith("classifier"):
+            assert torch.equal(one.state_dict()[name], value), name
+    dense = one.classifier.mixup.dense.requires_grad_(False)
+    assert 0.005 < float(dense.weight.std()) < 0.05 and float(dense.bias.abs().max()) == 0
+
+
+def test_an_odd_batch_of_pairs_says_what_it_holds(base: Run) -> None:
+    document = recipe(base, mixup={"plain_epochs": 1, "pairing": ["label"]})
+    document["training"] |= {"batch_size": 15}
+    says = leadline.train(document, root=base.path.parent).events("plan")[0]["says"]
+    assert "a pair shares its step: steps hold 14 entries, not 15" in says
+
+
+def test_regions_of_one_epoch_say_why_there_are_none(base: Run) -> None:
+    document = recipe(base, mixup={"plain_epochs": 1, "pairing": ["region"]})
+    document["base"]["max_epochs"] = 1
+    with pytest.raises(InputError, match="regions need two recorded epochs of the base"):
+        leadline.train(document, root=base.path.parent)
+
+
+def test_examples_without_a_score_are_told(base: Run) -> None:
+    assert base.recipe is not None
+    half = leadline.train({**base.recipe.to_dict(), "select": {"random": 0.5}}, root=base.path.parent)
+    document = recipe(half, select=None, mixup={"plain_epochs": 1, "pairing": ["label", "entropy"]})
+    says = leadline.train(document, root=base.path.parent).events("plan")[0]["says"]
+    assert any(says_it.startswith("55 examples have no `entropy` in the base") for says_it in says)
+
+
+def test_a_run_without_a_record_knows_how_many_it_was_trained_on(base: Run) -> None:
+    assert base.recipe is not None
+    document = {**base.recipe.to_dict(), "select": {"random": 0.5}, "record": None}
+    run = leadline.train(document, root=base.path.parent)
+    assert run.n_trained_on == 55 < len(run.train) and not run.has_record
+    assert base.n_trained_on == len(base.train) == int(base.trained_on.sum())
 
 
 @pytest.mark.parametrize("mixup", [{"where": "sentence"}, {"where": "span"}, {"where": "layer", "consistency": 0.5}])

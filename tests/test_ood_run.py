@@ -10,7 +10,7 @@ import random
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,7 +25,7 @@ from leadline import experiment, ood, runs
 from leadline.errors import InputError, MissingExtra
 from leadline.experiment import language
 from leadline.experiment.ood import DEFAULT
-from leadline.learn import other_detectors
+from leadline.learn import models, other_detectors
 from leadline.ood import DETECTORS, IN, Evidence
 from tiny_models import checkpoint
 
@@ -159,7 +159,8 @@ def test_a_plain_checkpoint_needs_texts_of_its_own_kind(place: Place) -> None:
     assert set(alone.scores) == {"msp", "max_logit", "energy", "entropy", "odin"}
     assert all("--fit FILE" in why for why in alone.left_out.values()) and len(alone.left_out) == 4
     train = str(place.folder / "train.csv")
-    fitted = experiment.detect(model, f"{place.other}#body", id=test, fit=train, features="pooled")
+    kept = {"id": test, "fit": train, "features": "pooled", "precision": "fp32"}  # that of the run
+    fitted = experiment.detect(model, f"{place.other}#body", **kept)
     assert set(fitted.scores) == set(DEFAULT) and not fitted.left_out
     whole = experiment.detect(place.run, f"{place.other}#body")
     for name, values in whole.scores.items():
@@ -195,6 +196,19 @@ def test_what_the_detectors_read_is_what_the_model_computes(place: Place) -> Non
         np.testing.assert_allclose(read["[0, 2]"]["features"][i], both, atol=1e-5)
     with pytest.raises(InputError, match="no layer 9"):
         experiment.detect(place.run, str(place.near), features=[9])
+
+
+def test_the_first_token_is_a_real_one_wherever_a_tokenizer_pads(place: Place, tmp_path: Path) -> None:
+    import torch
+
+    part = runs.open(place.run).examples.split("test")
+    network, tokenizer = models.load(str(checkpoint("gpt2", tmp_path / "gpt2")), ["a", "b"], max_length=32)
+    vectors = []
+    for side in ("right", "left"):
+        tokenizer.padding_side = side
+        reader = experiment.ood.Reader(network.eval(), tokenizer, ("a", "b"), 32, torch.device("cpu"), "cls")
+        vectors.append(reader.read(part)["features"])
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
 
 
 def test_perplexity_tells_other_words_and_is_kept_in_the_run(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +261,10 @@ def test_a_language_model_says_what_it_cuts_and_what_it_cannot_score(tmp_path: P
     columns, told = lm.measure(["rain", "sand river " * 20, "dust " * 30])
     assert set(columns) == {"nll", "tokens"} and columns["tokens"].tolist()[1:] == [7, 7]
     assert told[1].startswith("2 of 3 texts are cut for perplexity and density: at most 8 tokens")
+    longer = language.Language(str(tmp_path / "lm"), False, None, 256)
+    assert (
+        "at most 64 tokens of a text count (the language model reads no more)" in longer.measure(["dust " * 90])[1][1]
+    )
     assert len(lm.measure(["rain"])[1]) == 1
     with pytest.raises(InputError, match="1 of 2 texts have no token"):
         lm.measure(["", "rain"])
@@ -499,6 +517,19 @@ def test_its_other_detectors_run_under_their_own_names(library: Any, evidence: E
     np.testing.assert_allclose(found["pytorch-ood:gen"], ((p * (1 - p)) ** 0.1).mean(axis=1), rtol=1e-5)
     _, left_out = other_detectors.strangeness(Evidence(logits=evidence.logits), other_detectors.NAMES)
     assert set(left_out) == set(other_detectors.NAMES) - {"pytorch-ood:gen"}
+
+
+def test_a_class_without_training_texts_takes_no_other_detector_down(library: Any, evidence: Evidence) -> None:
+    """The last class is answered, and no training text has it."""
+    assert evidence.train_labels is not None and evidence.logits is not None
+    k = evidence.logits.shape[1]
+    inside = evidence.train_labels < k - 1
+    columns = {name: getattr(evidence, name)[inside] for name in vars(evidence) if name.startswith("train_")}
+    logits = evidence.logits.copy()
+    logits[0, k - 1] = logits.max() + 1
+    found, left_out = other_detectors.strangeness(replace(evidence, logits=logits, **columns), other_detectors.NAMES)
+    assert "pytorch-ood:she" in left_out and "training texts of every class" in left_out["pytorch-ood:she"]
+    assert "pytorch-ood:gen" in found
 
 
 def test_without_the_library_the_extra_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

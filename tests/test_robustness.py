@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,8 +20,9 @@ from leadline import evaluate as metrics_room
 from leadline.data.noise import NOISES, noisy_column
 from leadline.errors import InputError
 from leadline.evaluate import holm
-from leadline.experiment import check_slices, evaluate, keep_robustness, robustness, sliced, slicing
+from leadline.experiment import check_slices, detect, evaluate, keep_robustness, robustness, sliced, slicing
 from leadline.experiment.evaluation import Loaded, subject
+from leadline.learn import models
 from leadline.learn.perturb import fgsm
 from leadline.learn.predict import predict
 
@@ -188,6 +193,69 @@ def test_keeping_twice_changes_nothing_else(run):
     keep_robustness(run, robustness(run.path, kinds=["casing"], precision="fp32"))
     after = package.open(run.path).results
     assert after.keys() == before.keys() and after["test"] == before["test"]
+
+
+def test_a_p_that_is_not_known_stays_so(run, tmp_path):
+    """JSON has no NaN: what was kept without a p does not stop what is kept next."""
+    place = shutil.copytree(run.path, tmp_path / "run")
+    one = robustness(place, kinds=["casing"], precision="fp32")
+    differences = {name: replace(d, p=np.nan, p_holm=np.nan) for name, d in one.stresses[0].differences.items()}
+    keep_robustness(place, replace(one, stresses=[replace(one.stresses[0], differences=differences)]))
+    keep_robustness(place, robustness(place, kinds=["swaps"], precision="fp32"))
+    kept = package.open(place).results
+    (swaps,) = (value for key, value in kept.items() if key.startswith("test+swaps="))
+    assert kept["test+casing=1"]["nll"]["p"] is None and swaps["nll"]["p_holm"] is not None
+
+
+def test_rows_are_counted_whatever_is_measured(run):
+    found = robustness(run.path, kinds=["typos=0.3"], metrics=["f1[wet]", "accuracy"], precision="fp32")
+    (stress,) = found.stresses
+    assert stress.results["f1[wet]"]["n"] == 30
+    assert stress.results_entry()["changed"]["n"] == 60 and 0 < stress.results_entry()["changed"]["value"] <= 1
+
+
+def test_a_sure_answer_is_pushed_in_half_precision_too(loaded):
+    """The slope of the loss would vanish: a model as sure as this one is moved by fp16 as it is by fp32."""
+    ready, part, encoded = loaded
+    model, _ = models.load(str(Path(ready.network.name_or_path)), part.classes, new_head=False)
+    ask = functools.partial(fgsm, model, ready.task, device=ready.device)
+    with torch.no_grad():
+        model.classifier.bias += torch.tensor([13.0, 0.0])
+    few = [row for row, target in zip(encoded, part.targets, strict=True) if target == 0]
+    targets = np.zeros(len(few), dtype=np.int64)
+    clean = ask(few, targets, epsilon=0.0)["gold_logprob"]
+    assert len(few) == 30 and (-1e-5 < clean).all() and (clean < -1e-7).all()
+    moved = []
+    for half in (False, True):
+        with torch.autocast("cpu", dtype=torch.float16, enabled=half):
+            moved.append(ask(few, targets, epsilon=2.0)["gold_logprob"] / clean)
+    assert (moved[0] > 1.02).all() and np.median((moved[1] - 1) / (moved[0] - 1)) == pytest.approx(1, abs=0.2)
+
+
+def test_a_run_is_asked_in_its_own_precision(run, tmp_path):
+    """It was trained in float32, so the same numbers come back to the last digit."""
+    assert evaluate(run.path).results["nll"] == pytest.approx(run.results["test"]["nll"], rel=1e-6)
+
+
+def test_a_model_that_has_read_nothing_reads_nothing_later(tmp_path):
+    file = write_tiny(tmp_path / "a.csv", 40)
+    data = {"train": str(file), "test": str(file), "id": "id", "validation": None, "null_input": True}
+    training = {"epochs": 1, "precision": "fp32"}
+    run = package.train({"data": data, "model": "tiny", "training": training, "evaluate": {"robustness": KINDS}},
+                        root=tmp_path, name="null")  # fmt: skip
+    assert not [key for key in run.results if "+" in key]
+    assert evaluate(run.path).results["auroc"]["value"] == run.results["test"]["auroc"]["value"] == 0.5
+    with pytest.raises(InputError, match="read no inputs"):
+        robustness(run.path)
+    with pytest.raises(InputError, match="read no inputs"):
+        detect(run.path, f"{file}#text")
+
+
+@pytest.mark.parametrize("option", ["--robustness", "--slices"])
+def test_an_option_of_nothing_is_an_error(run, leadline, option):
+    before = (run.path / "results.json").read_text()
+    status, _, err = leadline("evaluate", run.path, option, "")
+    assert status == 2 and f"{option}: nothing is named" in err and (run.path / "results.json").read_text() == before
 
 
 # --- slices ---

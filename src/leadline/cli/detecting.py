@@ -54,7 +54,9 @@ def ood(
     npy: Annotated[
         Path | None, typer.Option("--npy", help="Write MSP under the names of published code: DIR/output/…_msp.npy.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="auto, bf16, fp16 or fp32; default: as the run was trained.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """How well a model tells texts of its own kind from others: AUROC, AUPR, FPR@95 by detector and set.

@@ -27,7 +27,7 @@ def print_robustness(entries: Mapping[str, Mapping[str, Mapping[str, Any]]], cle
             ends = {"value": f["difference"], "low": f["difference_low"], "high": f["difference_high"]}
             cells += [interval(f), interval(ends), chance(f["p_holm"])]
         rows.append([title.partition("+")[2], f"{found['changed']['value']:.0%}", *cells])
-    n = next(iter(clean.values()))["n"]
+    n = next(iter(entries.values()))["changed"]["n"]
     print_table(f"robustness (n = {n:,}; paired bootstrap over the rows)", header, rows)
 
 

@@ -139,7 +139,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which of the run's splits.")] = "test",
     text: Columns = None,
     label: Label = None,
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp16 or fp32.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="auto, bf16, fp16 or fp32; default: as the run was trained.")
+    ] = None,
     label_distribution: Shares = None,
     calibrate_on: Annotated[
         str | None, typer.Option(help="Fit a temperature on this file; default: that of the run, if it has one.")
@@ -180,6 +182,9 @@ def evaluate(
     from leadline.data.noise import stresses
 
     columns = {"text": _text(text), "label": label, "label_distribution": one_or_more(label_distribution)}
+    for option, names in (("--robustness", robustness), ("--slices", slices)):
+        if names is not None and not split_list(names):
+            raise InputError(f"{option}: nothing is named")
     kinds = None if robustness is None else stresses([] if robustness == "all" else split_list(robustness))
     given: dict[str, Any] = {name: value for name, value in columns.items() if value}
     if slices is not None:
@@ -224,7 +229,7 @@ def _robustness(
     model: Path,
     data: str | None,
     split: str,
-    precision: str,
+    precision: str | None,
     kinds: Sequence[tuple[str, float]] | None,
     seed: int,
     given: dict[str, Any],

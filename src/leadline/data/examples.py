@@ -49,6 +49,10 @@ class Examples:
         inside = self.table["_split"] == name
         return self if inside.all() else replace(self, table=self.table.filter(inside))
 
+    def without_input(self) -> Examples:
+        """Every text is empty: what a model knows without reading."""
+        return replace(self, table=self.table.with_columns(pl.lit("").alias(name) for name in self.inputs))
+
     @property
     def splits(self) -> list[str]:
         present = set(self.table["_split"].unique()) if len(self) else set()

@@ -81,7 +81,7 @@ def reliability(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS, sch
         {
             "left": left,
             "right": right,
-            "n": n.astype(np.int64),
+            "n": np.rint(n).astype(np.int64),  # shares of tied confidences, added up
             "confidence": sum_confidence / safe,
             "accuracy": sum_correct / safe,
             "low": low,

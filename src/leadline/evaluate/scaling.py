@@ -44,8 +44,9 @@ def temperature_with_interval(logits: ArrayLike, labels: ArrayLike, level: float
     slopes = ((p - y) * z).sum(axis=1)  # (N,) of the NLL in b; their mean is 0
     curvature = ((p * z**2).sum(axis=1) - (p * z).sum(axis=1) ** 2).mean()
     error = value * np.sqrt((slopes**2).mean() / len(z)) / curvature  # of log b: that of b over b
-    factor = float(np.exp(special.ndtri((1 + level) / 2) * error))
-    return Temperature(value, value / factor, value * factor, len(z), says)
+    reach = special.ndtri((1 + level) / 2) * error
+    low, high = np.exp(np.clip(np.log(value) + np.array([-reach, reach]), *np.log(TEMPERATURES)))
+    return Temperature(value, float(low), float(high), len(z), says)
 
 
 def scaled(probabilities: ArrayLike, temperature: float) -> np.ndarray:

@@ -21,5 +21,10 @@ def precision(asked: str) -> str:
     return models.precision(asked, _device())
 
 
+def usual(asked: str) -> str:
+    """What a model is asked in that was trained in `asked`: the same, where this machine has that natively."""
+    return asked if asked in ("auto", "fp32") or _device().type == "cuda" else "auto"
+
+
 def _device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

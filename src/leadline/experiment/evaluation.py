@@ -17,7 +17,7 @@ from leadline import runs
 from leadline.data import load as loading
 from leadline.data.examples import Examples
 from leadline.errors import InputError
-from leadline.experiment.device import accelerate
+from leadline.experiment.device import accelerate, usual
 from leadline.experiment.job import answers
 from leadline.learn import models
 from leadline.learn.predict import predict
@@ -47,7 +47,7 @@ def evaluate(
     data: Any = None,
     *,
     split: str = "test",
-    precision: str = "auto",
+    precision: str | None = None,
     metrics: str | Sequence[str] = "auto",
     calibrate_on: Any = None,
     scaled_predictions: bool = False,
@@ -58,6 +58,7 @@ def evaluate(
     model     the directory of a run, or of a Hugging Face model with a classification head
     data      a file, `hub:…` or a table with the run's columns; None: the run's `split`
     settings  for a plain checkpoint: text and label columns, max_length
+    precision auto, bf16, fp16 or fp32; default: as the run was trained
     calibrate_on        rows to fit a temperature on, a file or a table; None: the temperature of the run, if it has one
     scaled_predictions  the predictions also hold the probabilities at that temperature
 
@@ -151,7 +152,10 @@ def subject(model: str | Path, data: Any = None, split: str = "test", **settings
         raise InputError(f"{model}: a plain checkpoint needs --data FILE (and --text, --label for its columns)")
     if split not in examples.splits:
         raise InputError(f"{model}: no `{split}` examples; it has: {', '.join(examples.splits)}")
-    return recipe.model_copy(update={"model": str(checkpoint)}), examples.split(split)
+    part = examples.split(split)
+    if recipe.data.null_input:
+        part = part.without_input()
+    return recipe.model_copy(update={"model": str(checkpoint)}), part
 
 
 def trained(
@@ -185,14 +189,15 @@ class Loaded:
     device: torch.device
 
     @classmethod
-    def of(cls, recipe: Recipe, part: Examples, precision: str) -> Loaded:
+    def of(cls, recipe: Recipe, part: Examples, precision: str | None) -> Loaded:
+        """precision: None, as the run was trained."""
         network, tokenizer = models.load(
             recipe.model, part.classes, max_length=recipe.training.max_length, new_head=False
         )
         length = models.max_tokens(network, tokenizer, recipe.training.max_length)
         encoder = TextEncoder(tokenizer, part.inputs, length, models.takes_positions(network))
         task: Task = Classification(encoder) if part.classes else Regression(encoder)
-        accelerator = accelerate(precision)
+        accelerator = accelerate(precision or usual(recipe.training.precision))
         network = accelerator.prepare_model(network, evaluation_mode=True)
         return cls(network, task, accelerator.device)
 

@@ -36,11 +36,13 @@ def features(run: Run | str | Path, split: str = "train") -> np.ndarray:
             "leadline.runs.vectors(run) makes vectors of the texts"
         )
     kept = runs.kept_features(run, split, SOURCE)
-    if kept is None:
-        runs.write_features(run, split, _computed(run, split), SOURCE)
-        kept = runs.kept_features(run, split, SOURCE)
-    assert kept is not None and len(kept[0]) == len(examples)
-    return kept[0]
+    if kept is not None:
+        return kept[0]
+    x = _computed(run, split)
+    assert len(x) == len(examples)
+    runs.write_features(run, split, x, SOURCE)
+    kept = runs.kept_features(run, split, SOURCE)
+    return x if kept is None else kept[0]  # somebody else may be writing them too
 
 
 def _computed(run: Run, split: str) -> np.ndarray:

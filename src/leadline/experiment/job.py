@@ -66,7 +66,7 @@ class Job:
         weights = _class_weights(recipe, examples, chosen.rows)
         task = make_task(recipe, examples, model, tokenizer, weights)
         with clock("tokenise"):
-            read = _without_input(examples) if recipe.data.null_input else examples
+            read = examples.without_input() if recipe.data.null_input else examples
             encoded = {split: kept_tokens(task, read.split(split)) for split in examples.splits}
         lengths = [task.length(row) for split in examples.splits for row in encoded[split]]
         order = pl.concat([examples.split(split).table for split in examples.splits])
@@ -194,12 +194,6 @@ def make_task(recipe: Recipe, examples: Examples, model: Any, tokenizer: Any, we
 
 def _unweighted(recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"loss": recipe.loss.model_copy(update={"example_weights": None})})
-
-
-def _without_input(examples: Examples) -> Examples:
-    """Every text is empty: what a model knows without reading."""
-    empty = [pl.lit("").alias(name) for name in examples.inputs]
-    return replace(examples, table=examples.table.with_columns(empty))
 
 
 def _class_weights(recipe: Recipe, examples: Examples, rows: np.ndarray) -> np.ndarray | None:

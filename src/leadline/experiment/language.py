@@ -21,6 +21,7 @@ from leadline.data.examples import Examples
 from leadline.errors import InputError
 from leadline.experiment.device import accelerate, precision
 from leadline.learn import density
+from leadline.learn.models import max_tokens
 from leadline.runs import Run
 
 FORMAT = 1
@@ -78,9 +79,11 @@ class Language:
             )
         told = [f"perplexity and density by {self.says}"]
         if cut := int(found.pop("cut").sum()):
+            longest = max_tokens(model, tokenizer, self.max_length)
+            why = "training.max_length" if longest == self.max_length else "the language model reads no more"
             told.append(
-                f"{cut:,} of {len(texts):,} texts are cut for perplexity and density: at most {self.max_length} tokens "
-                "of a text count (training.max_length), in the language model's own tokens"
+                f"{cut:,} of {len(texts):,} texts are cut for perplexity and density: at most {longest} tokens of a "
+                f"text count ({why}), in the language model's own tokens"
             )
         return found, told
 

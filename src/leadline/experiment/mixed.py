@@ -11,11 +11,15 @@ from leadline import runs
 from leadline.data import vectors as texts_room
 from leadline.data.examples import Examples
 from leadline.errors import InputError
+from leadline.experiment.device import accelerate
 from leadline.experiment.features import features
+from leadline.learn import ranks
 from leadline.plans import mix
 from leadline.plans.epoch import Plan, units
 from leadline.recipe import Mixup, Recipe
 from leadline.runs import Standing
+
+FEW_EPOCHS = "regions need two recorded epochs of the base (base.max_epochs, its epochs, its record.under_mixup)"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Source:
         if self.has_base:
             base = self.standing().base
             if (base.path / "model").is_dir():
-                return features(base)[self.standing().rows]
+                accelerate("fp32")  # several processes become a group here: they must pair alike
+                return ranks.on_first(lambda: features(base))[self.standing().rows]
         return texts_room.text_vectors(runs.joined_texts(self.train))
 
 
@@ -42,15 +47,17 @@ def kept(mixup: Mixup, rows: np.ndarray, source: Source) -> np.ndarray:
     """
     if not mixup.by_region:
         return rows
-    category = source.standing().category[rows]
+    standing = source.standing()
+    category = standing.category[rows]
     counts = {name: int((category == name).sum()) for name in ("easy", "ambiguous", "hard", "none")}
     wanted = ["easy", "ambiguous", *(["none"] if mixup.include_none else [])]
     for name in wanted:
         if not counts[name]:
             found = ", ".join(f"{n} {count:,}" for n, count in counts.items())
+            few = standing.window.n_epochs < 2
+            advice = FEW_EPOCHS if few else "change base.regions, select, or the pairing"
             raise InputError(
-                f"mixup.pairing: no `{name}` example among the {len(rows):,} that are trained on ({found}); "
-                "change base.regions, select, or the pairing"
+                f"mixup.pairing: no `{name}` example among the {len(rows):,} that are trained on ({found}); {advice}"
             )
     return rows[np.isin(category, wanted)]
 
@@ -59,7 +66,11 @@ def plan(recipe: Recipe, rows: np.ndarray, source: Source, size: int, plain: Pla
     """(the plan, what to tell) of mixing the kept `rows`, `size` entries an epoch."""
     mixup = recipe.mixup
     assert mixup is not None
-    paired = _round(mixup, rows, source)
+    score = source.standing().column(mixup.score) if mixup.score else None
+    unscored = 0 if score is None else int(np.isnan(score[rows]).sum())
+    if unscored == len(rows):
+        raise InputError(f"mixup.pairing: none of the {len(rows):,} examples has a `{mixup.score}` in the base")
+    paired = _round(mixup, rows, source, score)
     lam = mix.Lambda(mixup.alpha, mixup.lam, mixup.fold, mixup.draw == "batch")
     made = mix.mixing(paired, lam, size, plain, mixup.plain_epochs, recipe.training.seed)
     first = made(mixup.plain_epochs)
@@ -70,21 +81,27 @@ def plan(recipe: Recipe, rows: np.ndarray, source: Source, size: int, plain: Pla
     if mixup.where == "span":
         share = "by the length of the span"
     left_out = len(source.train) - len(rows)
-    single = int((units(first)[1] < 0).sum()) - alone
+    singles = int((units(first)[1] < 0).sum())
+    single, batch = singles - alone, recipe.training.batch_size
     said = [
         f"mixup after {mixup.plain_epochs} plain epochs: {', '.join(mixup.pairing)} at {mixup.where}, lambda {share}"
         f"{folded} per {mixup.draw}; {len(first):,} entries an epoch over {len(rows):,} examples "
         f"({left_out:,} discarded), {alone:,} paired with themselves"
     ]
+    if batch % 2 and singles < len(first) // batch:  # too few that would fill the steps
+        said += [f"a pair shares its step: steps hold {max(batch - 1, 2)} entries, not {batch}"]
+    if unscored:
+        said += [
+            f"{unscored:,} examples have no `{mixup.score}` in the base: they are paired as if theirs were highest"
+        ]
     if single:
         said += [f"{single:,} of these entries do not share a step with their partner's own: it is encoded once more"]
     return made, said
 
 
-def _round(mixup: Mixup, rows: np.ndarray, source: Source) -> mix.Round:
+def _round(mixup: Mixup, rows: np.ndarray, source: Source, score: np.ndarray | None) -> mix.Round:
     """The pairing asked for, as a function of a generator."""
     labels = source.train.gold if "label" in mixup.pairing else None
-    score = source.standing().column(mixup.score) if mixup.score else None
     if "cross-region" in mixup.pairing:
         category = source.standing().category
         sides = [

@@ -15,7 +15,7 @@ from leadline import recipe as recipes
 from leadline import runs, signals
 from leadline.data.examples import Examples
 from leadline.errors import InputError, LeadlineError, nearest
-from leadline.experiment.device import accelerate
+from leadline.experiment.device import accelerate, usual
 from leadline.experiment.evaluation import trained
 from leadline.experiment.job import Job
 from leadline.experiment.language import Language
@@ -95,7 +95,7 @@ def detect(
     fine_tune: bool = False,
     features: represent.Where = None,
     max_rows: int | None = None,
-    precision: str = "auto",
+    precision: str | None = None,
     tell: Tell = silent,
 ) -> Detected:
     """How well a run's model, or any checkpoint, tells texts of its own kind from others.
@@ -109,7 +109,7 @@ def detect(
     fine_tune  train that one on the training texts before it is asked
     features   what the distances read, as evaluate.features; default: what the decision layer reads
     max_rows   at most so many rows of each set, drawn at random with seed 0
-    precision  auto, bf16, fp16 or fp32: of the model, and of the training of a language model
+    precision  auto, bf16, fp16 or fp32: of the model, and of the training of a language model; default: as the run
     Raises InputError: a file or column that is not there, no texts in distribution or more than half of them trained
     on, an unknown detector, a layer that the model does not have, no detector that can be computed.
     """
@@ -119,12 +119,15 @@ def detect(
     _check_tools(names, lm)
     columns: dict[str, Any] = {name: value for name, value in (("text", text), ("label", label)) if value}
     run, recipe, checkpoint, classes = trained(model, **columns)
+    if recipe.data.null_input:
+        raise InputError(f"{model}: it has read no inputs (data.null_input), so it tells no texts apart")
     texts = gather(run, recipe, classes, sets, id, fit, max_rows)
     longest = recipe.training.max_length
     network, tokenizer = models.load(str(checkpoint), classes, max_length=longest, new_head=False)
     if features is None and run is not None:
         features = recipe.evaluate.features
     represent.check(features, network)
+    precision = precision or usual(recipe.training.precision)
     accelerator = accelerate(precision)
     network = accelerator.prepare_model(network, evaluation_mode=True)
     reader = Reader(network, tokenizer, classes, longest, accelerator.device, features)
@@ -157,7 +160,7 @@ def after_training(job: Job, path: Path, tell: Tell = silent) -> None:
     """
     recipe, examples = job.recipe, job.examples
     sets = ood_room.parse(recipe.evaluate.ood)
-    if not sets:
+    if not sets or recipe.data.null_input:
         return
     texts = _texts_of(job, sets)
     longest, classes = recipe.training.max_length, examples.classes

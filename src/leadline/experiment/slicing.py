@@ -27,7 +27,7 @@ def sliced(
     data: Any = None,
     *,
     split: str = "test",
-    precision: str = "auto",
+    precision: str | None = None,
     most: int = 20,
     found: Evaluation | None = None,
     **settings: Any,

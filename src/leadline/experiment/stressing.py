@@ -33,7 +33,8 @@ class Stress:
 
     kind: str
     rate: float  # of fgsm its epsilon
-    changed: int  # rows that are not what they were
+    changed: int  # rows that are not what they were,
+    rows: int  # of so many
     results: Mapping[str, Mapping[str, float]]  # metric -> {value, low, high, n}
     differences: Mapping[str, Difference]
 
@@ -46,9 +47,8 @@ class Stress:
 
         As results.json keeps it under `<split>+<kind>=<rate>`.
         """
-        n = next(iter(self.results.values()))["n"]
-        low, high = metrics_room.wilson(self.changed, n)
-        share = {"value": self.changed / n, "low": float(low), "high": float(high), "n": n}
+        low, high = metrics_room.wilson(self.changed, self.rows)
+        share = {"value": self.changed / self.rows, "low": float(low), "high": float(high), "n": self.rows}
         found = {}
         for metric, values in self.results.items():
             d = self.differences[metric]
@@ -74,7 +74,7 @@ def robustness(
     *,
     kinds: Asked = (),
     split: str = "test",
-    precision: str = "auto",
+    precision: str | None = None,
     metrics: Sequence[str] | None = None,
     seed: int = 0,
     **settings: Any,
@@ -91,6 +91,8 @@ def robustness(
     """
     wanted = stresses(kinds)
     recipe, part = subject(model, data, split, **settings)
+    if recipe.data.null_input:
+        raise InputError(f"{model}: it has read no inputs (data.null_input), so there is nothing to disturb")
     loaded = Loaded.of(recipe, part, precision)
     names = list(metrics) if metrics else list(STRESSED[bool(part.classes)])
     clean = _said(loaded, part, None, 0.0, seed)
@@ -101,7 +103,7 @@ def robustness(
         changed = len(part) * (rate > 0) if kind == FGSM else _changed(part, disturbed)
         results = metrics_room.with_intervals(part.targets, said, part.classes, names)
         differences = metrics_room.paired_bootstrap(part.targets, clean, said, part.classes, names)
-        found.append(Stress(kind, rate, int(changed), results, differences))
+        found.append(Stress(kind, rate, int(changed), len(part), results, differences))
     values = metrics_room.with_intervals(part.targets, clean, part.classes, names)
     return Robustness(split, values, _together(found, list(values)))
 
@@ -116,7 +118,8 @@ def keep(run: Run | str | Path, found: Robustness) -> None:
     disturbed = before | found.results()
     for metric in {name for values in disturbed.values() for name in values if name != "changed"}:
         of_metric = [values[metric] for values in disturbed.values() if metric in values]
-        for values, p in zip(of_metric, holm([float(v["p"]) for v in of_metric]), strict=True):
+        ps = [np.nan if v["p"] is None else float(v["p"]) for v in of_metric]  # JSON has no NaN
+        for values, p in zip(of_metric, holm(ps), strict=True):
             values["p_holm"] = float(p)
     clean = {} if found.split in run.results else {found.split: dict(found.clean)}
     runs.add_results(run, clean | disturbed)
@@ -129,7 +132,7 @@ def after_training(recipe: Recipe, examples: Examples, path: Path) -> None:
 
     By the saved model, so that training and `leadline evaluate` measure the same. Every process takes part.
     """
-    if recipe.evaluate.robustness is None:
+    if recipe.evaluate.robustness is None or recipe.data.null_input:
         return
     there = held_out(recipe, examples)
     ranks.gather(None)  # the first process has written the model by then

@@ -13,6 +13,7 @@ import transformers
 from torch import Tensor, nn
 
 FLAG = "mixup_head"  # in the configuration of a model that has these layers
+DROPOUT = ("hidden_dropout_prob", "hidden_dropout", "dropout", "classifier_dropout")  # as configurations call it
 
 
 class MixupHead(nn.Module):
@@ -21,7 +22,7 @@ class MixupHead(nn.Module):
     def __init__(self, config: Any):
         super().__init__()
         size = config.hidden_size
-        dropout = getattr(config, "hidden_dropout_prob", getattr(config, "hidden_dropout", 0.1))
+        dropout = next((rate for rate in (getattr(config, name, None) for name in DROPOUT) if rate is not None), 0.1)
         self.dense = nn.Linear(size, size)
         self.norm = nn.LayerNorm(size, eps=getattr(config, "layer_norm_eps", getattr(config, "norm_eps", 1e-5)))
         self.dropout = nn.Dropout(dropout)
@@ -47,13 +48,19 @@ def with_mixup_head(base: Any) -> Any:
 
     def __init__(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
         base.__init__(self, config, *args, **kwargs)
-        if not isinstance(getattr(self, "classifier", None), nn.Module):
-            raise ValueError(f"{base.__name__} has no `classifier`; the layers of mixup.head go before it")
         self.classifier = Headed(self.classifier, config)
         self.post_init()
 
     name = base.__name__.replace("For", "WithMixupHeadFor", 1)
     return type(name, (base,), {"__init__": __init__, "__module__": __name__})
+
+
+def add_mixup_head(network: Any) -> None:
+    """Puts fresh layers before the classifier of a model, which keeps the weights that it has."""
+    setattr(network.config, FLAG, True)
+    network.classifier = Headed(network.classifier, network.config)
+    network.classifier.mixup.apply(network._init_weights)
+    network.__class__ = with_mixup_head(type(network))
 
 
 def model_class(config: Any) -> Any:

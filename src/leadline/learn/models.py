@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from transformers.utils import is_flash_attn_2_available
 
 from leadline.errors import InputError, MissingExtra
-from leadline.learn.mixup_head import FLAG, model_class, with_mixup_head
+from leadline.learn.mixup_head import FLAG, add_mixup_head, model_class, with_mixup_head
 from leadline.recipe import Model
 
 TINY: dict[str, Any] = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
@@ -45,7 +45,8 @@ def load(
     classes  names in the order of the logits; empty: one output, a regression
     texts    the training texts, from which `tiny` builds its vocabulary
     new_head a head of another size is replaced by a fresh one (training); False: it is an error (evaluation)
-    mixup_head  put the layers of `learn.mixup_head` before the classifier; a saved model that has them keeps them
+    mixup_head  put the layers of `learn.mixup_head` before the classifier, which keeps its weights; a saved model that
+             has them keeps them too
     """
     settings = Model(name=model) if isinstance(model, str) else model
     torch.manual_seed(seed)  # the head's initial weights
@@ -67,15 +68,19 @@ def _pretrained(settings: Model, classes: Sequence[str], new_head: bool, mixup_h
         if len(tokenizer) <= len(tokenizer.all_special_tokens) + 2:  # what transformers makes of no tokenizer files
             raise ValueError("it has no vocabulary; save the tokenizer beside the model (tokenizer.save_pretrained)")
         set_dropout(config, settings.dropout)
-        maker: Any = transformers.AutoModelForSequenceClassification
-        if mixup_head or getattr(config, FLAG, False):
-            setattr(config, FLAG, True)
-            maker = model_class(config)
+        has_one = getattr(config, FLAG, False)
+        maker: Any = model_class(config) if has_one else transformers.AutoModelForSequenceClassification
         network = maker.from_pretrained(
             name, revision=settings.revision, config=config, dtype=torch.float32, ignore_mismatched_sizes=new_head
         )
     except Exception as error:  # transformers, tokenizers and safetensors raise a dozen kinds
         raise InputError(_cannot_load(settings.name, error)) from error
+    if mixup_head and not has_one:
+        if not isinstance(getattr(network, "classifier", None), torch.nn.Module):
+            raise InputError(
+                f"mixup.head: {type(network).__name__} has no layer `classifier` to go before; leave `head` out"
+            )
+        add_mixup_head(network)
     return network, tokenizer
 
 

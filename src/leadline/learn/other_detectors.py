@@ -114,7 +114,9 @@ def strangeness(evidence: Evidence, names: Sequence[str]) -> tuple[dict[str, np.
             continue
         try:
             keep(name, other.score(lib, tensors, tensors.head).double().cpu().numpy(), found, left_out)
-        except (AssertionError, ValueError) as error:  # a class without training texts, fewer texts than neighbours
+        except IndexError:  # a class has no training texts, and is predicted
+            left_out[name] = "pytorch-ood: it needs training texts of every class"
+        except (AssertionError, ValueError) as error:  # likewise; or fewer texts than neighbours
             left_out[name] = f"pytorch-ood: {error or 'it needs training texts of every class'}"
     return found, left_out
 

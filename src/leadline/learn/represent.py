@@ -77,8 +77,9 @@ def watched(model: Any, where: Where = None) -> Iterator[Callable[[Batch], dict[
 
 def _features(output: Any, where: str | Sequence[int], batch: Batch) -> Tensor:
     """(B, H), or (B, H times the layers)."""
-    if where == "cls":
-        return output[0][:, 0]
+    if where == "cls":  # the first real token: some tokenizers pad on the left
+        first = batch.inputs["attention_mask"].int().argmax(dim=1)
+        return output[0][torch.arange(len(first), device=first.device), first]
     if isinstance(where, str):
         return mean_over_tokens(output[0].float(), batch)
     states = output.hidden_states

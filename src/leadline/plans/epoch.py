@@ -118,7 +118,7 @@ def steps(
 
     lengths (N,) tokens of each example. Units (single entries, or the two entries of a matched pair) are shuffled,
     sorted by length within pools of at most POOL steps, cut into steps of at most `batch_size` entries, the steps
-    shuffled. Steps are full while there are units that fill them: an odd `batch_size` of pairs alone has one entry less.
+    shuffled. Steps are full while there are units that fill them: those of pairs alone lack one of an odd `batch_size`.
     """
     first, second = units(epoch)  # (U,), (U,): second is -1 for a single entry
     reach = lengths[epoch.rows] if epoch.partners is None else np.maximum(lengths[epoch.rows], lengths[epoch.partners])

@@ -188,7 +188,7 @@ class Record(Part):
 
 
 class Evaluate(Part):
-    metrics: Literal["auto"] | list[str] = "auto"
+    metrics: Literal["auto"] | Annotated[list[str], Field(min_length=1)] = "auto"
     calibration: bool = True  # gaps of confidence and accuracy; a temperature, where there are validation data
     scaled_predictions: bool = False  # predictions/ also hold the probabilities at that temperature
     ood: list[str] = []  # texts that are not of this kind, [KIND:][NAME=]FILE[#COLUMN] each: `leadline ood`

@@ -79,9 +79,9 @@ def write_features(run: Run, split: str, x: np.ndarray, source: str, of_model: b
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     path.with_suffix(".json").unlink(missing_ok=True)
-    with whole(path) as partial, open(partial, "wb") as sink:
+    with whole(path, shared=True) as partial, open(partial, "wb") as sink:  # trials that share a base may meet here
         np.save(sink, np.asarray(x, dtype=np.float32))
-    write_text(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n")
+    write_text(path.with_suffix(".json"), json.dumps(note, indent=1) + "\n", shared=True)
     return path
 
 

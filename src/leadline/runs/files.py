@@ -23,9 +23,12 @@ from leadline.runs.run import Run
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write: under another name, which becomes `path` at the end; on an error nothing is left."""
-    partial = path.with_name(path.name + ".partial")
+def whole(path: Path, shared: bool = False) -> Iterator[Path]:
+    """Where to write: under another name, which becomes `path` at the end; on an error nothing is left.
+
+    shared  several processes may write this file at once, each its own copy; the last one stays
+    """
+    partial = path.with_name(path.name + (f".{os.getpid()}" if shared else "") + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -37,8 +40,8 @@ def whole(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    with whole(path) as partial:
+def write_text(path: Path, text: str, shared: bool = False) -> None:
+    with whole(path, shared) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

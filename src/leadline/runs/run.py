@@ -173,6 +173,16 @@ class Run:
         except InputError:
             return np.ones(len(self.train), dtype=bool)
 
+    @property
+    def has_record(self) -> bool:
+        return signals.period_path(self.path / "signals", 1).is_file()
+
+    @property
+    def n_trained_on(self) -> int:
+        """How many training examples were trained on; without a record as many as the plan chose."""
+        plans = [] if self.has_record else self.events("plan")
+        return plans[-1]["examples"] if plans else int(self.trained_on.sum())
+
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
         """The events of metrics.jsonl: step, epoch, check, end."""

@@ -158,17 +158,17 @@ def _finished(sweep: Sweep) -> dict[str, dict[int, Run]]:
 
 
 def _arm(name: str, by_seed: Mapping[int, Run], split: str, regions: _Regions, compared: Sequence[Test]) -> Arm:
-    trained = {seed: run.trained_on for seed, run in by_seed.items()}
+    n_trained = {seed: run.n_trained_on for seed, run in by_seed.items()}
     ends = [(run.events("end") or [{}])[-1] for run in by_seed.values()]
     recipe = next(iter(by_seed.values())).recipe
     return Arm(
         name, bool(recipe and recipe.mixup), tuple(by_seed),
-        trained_on=_mean(rows.sum() for rows in trained.values()),
-        discarded=_mean((~rows).sum() for rows in trained.values()),
+        trained_on=_mean(n_trained.values()),
+        discarded=_mean(len(by_seed[seed].train) - n for seed, n in n_trained.items()),
         steps=_mean(end.get("steps", math.nan) for end in ends),
         examples_seen=_mean(end.get("examples_seen", math.nan) for end in ends),
         values=_values(list(by_seed.values()), split),
-        regions=regions.counts(name, trained), curve=_curve(list(by_seed.values())), tests=compared,
+        regions=regions.counts(name), curve=_curve(list(by_seed.values())), tests=compared,
     )  # fmt: skip
 
 
@@ -213,9 +213,10 @@ class _Regions:
             if run.recipe and run.recipe.base:
                 self.usual.setdefault(seed, run)
 
-    def counts(self, name: str, trained: Mapping[int, np.ndarray]) -> dict[str, float]:
-        """Region -> how many of the examples trained on lie there."""
-        several = [self._of(self.found[name][seed], seed, rows) for seed, rows in trained.items()]
+    def counts(self, name: str) -> dict[str, float]:
+        """Region -> how many of the examples trained on lie there; of a run without a record one cannot know which."""
+        known = {seed: run for seed, run in self.found[name].items() if run.trained_on.sum() == run.n_trained_on}
+        several = [self._of(run, seed, run.trained_on) for seed, run in known.items()]
         there = [category for category in several if category is not None]
         return {region: _mean((category == region).sum() for category in there) for region in REGIONS} if there else {}
 
