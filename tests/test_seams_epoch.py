@@ -220,7 +220,7 @@ def test_consistency_is_added_per_entry(
         loss.backward()
         expected.append((loss.item(), {n: p.grad.clone() for n, p in plain.model.named_parameters()}))
         added.append(c * js.item())
-    assert min(added) > 5e-3  # far above the tolerance
+    assert min(added) > 2e-3  # far above the tolerance
     mixup = Mixup(consistency=c)
     for micro in (None, 3):
         seen = watched(tmp_path, epoch, monkeypatch, plain, learning_rate=0.0, micro_batch=micro, mixup=mixup)
