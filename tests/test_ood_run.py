@@ -217,6 +217,11 @@ def test_perplexity_tells_other_words_and_is_kept_in_the_run(place: Place, monke
     assert found.results["other"]["perplexity"]["auroc"]["value"] > 0.95
     assert "small language model trained here on 80 texts" in found.told[0]
     assert (place.run / "density" / "small" / "about.json").is_file()
+    loud = place.folder / "loud.csv"  # the classifier is uncased
+    head, *lines = place.other.read_text(encoding="utf-8").splitlines()
+    loud.write_text("\n".join([head, *(line.upper() for line in lines)]), encoding="utf-8")
+    shouted = experiment.detect(place.run, f"{loud}#body", detectors=["perplexity"])
+    np.testing.assert_array_equal(shouted.scores["perplexity"]["loud"], found.scores["perplexity"]["other"])
 
     def never(*_: Any) -> None:
         raise AssertionError("it was trained again")

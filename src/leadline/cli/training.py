@@ -241,10 +241,11 @@ def _robustness(
         return {}
     asked = [f"{kind}={rate!r}" for kind, rate in kinds]
     stressed = experiment.robustness(model, data, kinds=asked, split=split, precision=precision, seed=seed, **given)
+    results = stressed.results()
     if data is None:
-        experiment.keep_robustness(model, stressed)
+        results = experiment.keep_robustness(model, stressed)
         say(f"written  {model / 'results.json'}, and the report")
-    return {"robustness": stressed.results(), "clean": stressed.clean}
+    return {"robustness": results, "clean": stressed.clean}
 
 
 def _text(columns: list[str] | None) -> str | list[str] | None:

@@ -36,6 +36,8 @@ class Language:
     train      texts in distribution, training texts only
     run        where a trained one is kept and found again
     precision  auto, bf16, fp16 or fp32: what one is trained in; all are measured in float32
+    reader     the classifier's tokenizer: the small one reads texts as it gives them back, without what the classifier
+               cannot see (capitals, where it is uncased); others read texts as they are
     """
 
     name: str | None
@@ -45,6 +47,7 @@ class Language:
     run: Run | None = None
     tell: Callable[[Mapping[str, Any]], None] = lambda event: None
     precision: str = "auto"
+    reader: Any = None
 
     @property
     def trained(self) -> bool:
@@ -71,7 +74,7 @@ class Language:
         Raises InputError: there is nothing to train one on, or some text has no token that can be scored.
         """
         model, tokenizer = self._ready()
-        found = density.measure(model, tokenizer, texts, accelerate("fp32").device, self.max_length)
+        found = density.measure(model, tokenizer, self._read(texts), accelerate("fp32").device, self.max_length)
         if bad := int((found["tokens"] == 0).sum()):
             raise InputError(
                 f"{bad} of {len(texts)} texts have no token that {self.name or 'the language model'} can score (one "
@@ -96,10 +99,13 @@ class Language:
         if place is not None and self._kept(place):
             self.tell({"event": "note", "says": f"language model of {place}"})
             return density.load(str(place))
-        model, tokenizer = self._train(runs.joined_texts(self.train))
+        model, tokenizer = self._train(self._read(runs.joined_texts(self.train)))
         if place is not None:
             self._keep(place, model, tokenizer)
         return model, tokenizer
+
+    def _read(self, texts: Sequence[str]) -> Sequence[str]:
+        return texts if self.name is not None or self.reader is None else density.read_back(self.reader, texts)
 
     def _train(self, texts: Sequence[str]) -> tuple[Any, Any]:
         self.tell({"event": "note", "says": f"training {self.says}"})
@@ -129,7 +135,8 @@ class Language:
     def _about(self) -> dict[str, Any]:
         """What decides the weights; equal abouts, equal models."""
         assert self.train is not None
-        texts = hashlib.sha256("\0".join(runs.joined_texts(self.train)).encode("utf-8", "surrogatepass")).hexdigest()
+        read = "\0".join(self._read(runs.joined_texts(self.train)))
+        texts = hashlib.sha256(read.encode("utf-8", "surrogatepass")).hexdigest()
         about = {"format": FORMAT, "model": self.name or density.SMALL, "texts": texts, "n": len(self.train)}
         sizes = density.SIZES | {"vocabulary": density.VOCABULARY} if self.name is None else {}
         about |= {"files": self._files, "precision": precision(self.precision)}

@@ -131,7 +131,7 @@ def detect(
     accelerator = accelerate(precision)
     network = accelerator.prepare_model(network, evaluation_mode=True)
     reader = Reader(network, tokenizer, classes, longest, accelerator.device, features)
-    language = Language(lm, fine_tune, texts.train, longest, run, tell, precision)
+    language = Language(lm, fine_tune, texts.train, longest, run, tell, precision, tokenizer)
     known = parsed("--id", id).name if id is not None else name_of(recipe.data.train)
     who = Path(run.recipe.model_name if run is not None and run.recipe is not None else checkpoint).name
     return compared(reader, texts, sets, names, language, (who, known), tell)
@@ -165,7 +165,7 @@ def after_training(job: Job, path: Path, tell: Tell = silent) -> None:
     texts = _texts_of(job, sets)
     longest, classes = recipe.training.max_length, examples.classes
     reader = Reader(job.model, job.tokenizer, classes, longest, job.accelerator.device, recipe.evaluate.features)
-    language = Language(None, False, texts.train, longest)
+    language = Language(None, False, texts.train, longest, reader=job.tokenizer)
     who = (Path(recipe.model_name).name, name_of(recipe.data.train))
     try:
         found = compared(reader, texts, sets, DEFAULT, language, who, tell)

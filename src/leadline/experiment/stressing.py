@@ -108,10 +108,11 @@ def robustness(
     return Robustness(split, values, _together(found, list(values)))
 
 
-def keep(run: Run | str | Path, found: Robustness) -> None:
+def keep(run: Run | str | Path, found: Robustness) -> dict[str, dict[str, dict[str, Any]]]:
     """Into results.json of the run, under keys of its own, and into the report where the run has one.
 
-    p is corrected for all that is kept of the split, whether or not it was measured in one go.
+    p is corrected for all that is kept of the split, whether or not it was measured in one go. Returns what
+    `found.results()` does, with that p.
     """
     run = Run(run.path if isinstance(run, Run) else run)  # read anew: somebody may have added to it
     before = {key: dict(value) for key, value in run.results.items() if key.startswith(f"{found.split}+")}
@@ -125,6 +126,7 @@ def keep(run: Run | str | Path, found: Robustness) -> None:
     runs.add_results(run, clean | disturbed)
     if (run.path / "report.html").is_file():
         report.write(Run(run.path))
+    return {key: disturbed[key] for key in found.results()}
 
 
 def after_training(recipe: Recipe, examples: Examples, path: Path) -> None:

@@ -94,6 +94,12 @@ def small(texts: Sequence[str], max_length: int, seed: int = 0) -> tuple[Any, An
     return transformers.GPT2LMHeadModel(config), tokenizer
 
 
+def read_back(tokenizer: Any, texts: Sequence[str]) -> list[str]:
+    """The texts as this tokenizer reads them: encoded whole, and decoded."""
+    tokens = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    return tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
+
+
 def train(
     model: Any,
     tokenizer: Any,
