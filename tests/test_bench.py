@@ -110,7 +110,7 @@ def test_a_bench_at_toy_size(script, tmp_path):
         trained = {(arm, seed) for arm in ("plain", "mixup-random", "mixup-label") for seed in (0, 1)}
         assert arms == trained | {("text", 0)}
         perplexity = [row for row in result["rows"] if (row["detector"], row["set"]) == ("perplexity", "questions")]
-        assert len(perplexity) == 1 and perplexity[0]["auroc"]["value"] > 0.9
+        assert len(perplexity) == 1 and perplexity[0]["auroc"]["low"] > 0.5
         assert {row["seeds"] for row in result["mixup"]} == {2}
     elif script == "mixup_speed.py":
         assert len(result["steps"]) == 6 and "sentence; lengths equal" in result["steps"]

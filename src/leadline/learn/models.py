@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.models import WordPiece
 from torch import Tensor, nn
 from transformers.utils import is_flash_attn_2_available
@@ -136,6 +136,7 @@ def tiny(
     """A small BERT with random weights and a WordPiece vocabulary learned from the texts: no download."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokens = _words(WordPiece(_vocabulary(texts, special), unk_token="[UNK]", max_input_chars_per_word=100))
+    tokens.decoder = decoders.WordPiece()
     tokens.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
