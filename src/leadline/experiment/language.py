@@ -99,10 +99,16 @@ class Language:
         if place is not None and self._kept(place):
             self.tell({"event": "note", "says": f"language model of {place}"})
             return density.load(str(place))
-        model, tokenizer = self._train(self._read(runs.joined_texts(self.train)))
+        model, tokenizer = self._train(self._texts)
         if place is not None:
             self._keep(place, model, tokenizer)
         return model, tokenizer
+
+    @cached_property
+    def _texts(self) -> Sequence[str]:
+        """(M,) the training texts as the language model reads them."""
+        assert self.train is not None
+        return self._read(runs.joined_texts(self.train))
 
     def _read(self, texts: Sequence[str]) -> Sequence[str]:
         return texts if self.name is not None or self.reader is None else density.read_back(self.reader, texts)
@@ -135,8 +141,7 @@ class Language:
     def _about(self) -> dict[str, Any]:
         """What decides the weights; equal abouts, equal models."""
         assert self.train is not None
-        read = "\0".join(self._read(runs.joined_texts(self.train)))
-        texts = hashlib.sha256(read.encode("utf-8", "surrogatepass")).hexdigest()
+        texts = hashlib.sha256("\0".join(self._texts).encode("utf-8", "surrogatepass")).hexdigest()
         about = {"format": FORMAT, "model": self.name or density.SMALL, "texts": texts, "n": len(self.train)}
         sizes = density.SIZES | {"vocabulary": density.VOCABULARY} if self.name is None else {}
         about |= {"files": self._files, "precision": precision(self.precision)}
