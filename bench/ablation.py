@@ -106,7 +106,7 @@ def main() -> None:
         for name in chosen(options, SETS):
             arms = ARMS_OF_A_TOY if options.toy else ()
             document = definition(f"ablation-{name}", material(name, place), options, arms)
-            results.append(told(name, sweep.study(trained(document, place, options.jobs))))
+            results.append(told(name, sweep.study(trained(document, place, options.jobs, refusable=True))))
             write_json(options.out, {"machine": machine(), "epochs": options.epochs, "results": results})
     print(table({"results": results}))
 

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from leadline import sweep
+from leadline import launch, sweep
 from leadline.evaluate import mean_interval
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -73,11 +73,16 @@ def seeds(options: argparse.Namespace) -> list[int]:
     return list(range(1 if options.toy else options.seeds))
 
 
-def trained(document: dict[str, Any], place: Path, jobs: int) -> sweep.Sweep:
-    """The sweep with all its trials finished; what is there already is not trained again."""
+def trained(document: dict[str, Any], place: Path, jobs: int, refusable: bool = False) -> sweep.Sweep:
+    """The sweep with all its trials finished; what is there already is not trained again.
+
+    refusable  a trial that the data do not allow (an InputError, exit status 2) may be missing; others may not
+    """
     trials = sweep.load(document, place)
     states = sweep.run(trials, jobs=jobs, tell=told)
-    bad = [title for title, state in states.items() if state not in ("finished", "there")]
+    logs = {trial.title: sweep.log_file(trials, trial) for trial in trials.trials}
+    refused = {title for title, log in logs.items() if refusable and (launch.noted_exit(log) or {}).get("status") == 2}
+    bad = [title for title, state in states.items() if state not in ("finished", "there") and title not in refused]
     if bad:
         raise SystemExit(f"{trials.path}: not finished: {', '.join(bad)}")
     return trials

@@ -83,25 +83,27 @@ def materials(options: argparse.Namespace, place: Path) -> list[tuple[str, dict[
                  [f"far+semantic:questions={other}", f"near+background:same={demo.test}"])]  # fmt: skip
     root, found = data_directory(), []
     for name in chosen(options, (*INSIDE, HALVED)):
-        if name == HALVED:
-            train, test, other = halves(root / "newsgroups20", place / "sets")
-            text, label, id, longest, files = (
-                "body",
-                "label_name",
-                "id",
-                128,
-                [f"near+semantic:{other.stem}={other}#body"],
-            )
-        else:
-            train, test, text, label, id, longest = INSIDE[name]
-            files = [f"{kinds}:{s}={with_text(root / file, column, place / 'sets', s)}#text"
-                     for s, (file, column, kinds) in SETS.items() if s != name]  # fmt: skip
+        train, test, text, label, id, longest, files = (
+            of_halves(root, place) if name == HALVED else whole(name, root, place)
+        )
         data = {"train": str(root / train), "test": str(root / test), "text": text, "label": label, "id": id}
         data |= {"validation": None, "sample": {"n": options.n}}
         recipe = {"data": data, "model": "minilm", "training": {"epochs": 5, "max_length": longest},
                   "evaluate": {"splits": ["test"]}}  # fmt: skip
         found.append((name, recipe, files))
     return found
+
+
+def whole(name: str, root: Path, place: Path) -> tuple[Any, ...]:
+    """A row of INSIDE, and the other sets."""
+    files = {other: with_text(root / file, column, place / "sets", other) for other, (file, column, _) in SETS.items()}
+    return *INSIDE[name], [f"{SETS[s][2]}:{s}={file}#text" for s, file in files.items() if s != name]
+
+
+def of_halves(root: Path, place: Path) -> tuple[Any, ...]:
+    """The same of newsgroups20 in halves."""
+    train, test, other = halves(root / "newsgroups20", place / "sets")
+    return train, test, "body", "label_name", "id", 128, [f"near+semantic:{other.stem}={other}#body"]
 
 
 def halves(source: Path, folder: Path) -> list[Path]:

@@ -20,9 +20,10 @@ from leadline.comparison.shared import Answers, answers
 from leadline.comparison.tested import Test, comparable, tests
 from leadline.errors import InputError, nearest
 from leadline.evaluate import corrected, mean_interval
+from leadline.launch import last_lines, noted_exit
 from leadline.runs import Run
 from leadline.sweep.definition import Sweep
-from leadline.sweep.state import Keys, opened, state
+from leadline.sweep.state import Keys, log_file, opened, state
 
 ROWS = ("accuracy", "macro_precision", "macro_recall", "macro_f1")  # as the published table has them
 CALIBRATION = ("nll", "brier", "ece")
@@ -100,7 +101,7 @@ def study(sweep: Sweep, split: str | None = None, against: str | None = None, cl
         raise InputError(f"{sweep.path}: a regression; arms are compared by accuracy and F1, which need classes")
     split = _split(sweep, everything, split)
     said = {name: {seed: answers(run, split) for seed, run in by_seed.items()} for name, by_seed in found.items()}
-    notes = [] if len(everything) == len(sweep) else [f"{len(everything)} of {len(sweep)} trials are finished"]
+    notes = _unfinished(sweep, found)
     base, claimed_name = names[0], names[1] if names[1] in found else None
     compared = {name: _tested(base, name, said, split, notes) for name in found if name != base}
     claim = [test for test in compared.get(claimed_name or "", []) if test.metric == "macro_f1"]
@@ -152,6 +153,17 @@ def _finished(sweep: Sweep) -> dict[str, dict[int, Run]]:
     if not found:
         raise InputError(f"{sweep.path}: no trial is finished; `leadline sweep status {sweep.path}` tells of each")
     return found
+
+
+def _unfinished(sweep: Sweep, found: Mapping[str, Mapping[int, Run]]) -> list[str]:
+    """How many trials are finished, where not all are, and what was the end of an arm that is not there at all."""
+    n = sum(map(len, found.values()))
+    notes = [] if n == len(sweep) else [f"{n} of {len(sweep)} trials are finished"]
+    for trial in {trial.name: trial for trial in sweep.trials if trial.name not in found}.values():
+        log = log_file(sweep, trial)
+        last = last_lines(log) if (noted_exit(log) or {}).get("state") == "failed" else []
+        notes += [f"{trial.name} is not there: {last[-1].removeprefix('leadline: ')}"] if last else []
+    return notes
 
 
 # --- one arm ----------------------------------------------------------------------------------------------------------
