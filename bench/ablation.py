@@ -19,6 +19,7 @@ import yaml
 from common import TINY, arguments, chosen, data_directory, machine, markdown, trained, workplace, write_json
 
 from leadline import sweep
+from leadline.cli.output import chance
 from leadline.demo import write_demo
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "entropy-mixup.yaml"
@@ -182,7 +183,7 @@ def claim(entry: dict[str, Any]) -> str:
     """The headline claim as one number."""
     said = [
         f"over {test['over']} {100 * test['value']:+.2f} [{100 * test['low']:+.2f}, {100 * test['high']:+.2f}], "
-        f"p = {test['p']:.3f}"
+        f"p {chance(test['p'])}"
         for test in entry["claim"]
     ]  # fmt: skip
     changed = entry["changed"]
