@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from leadline.errors import InputError
 from leadline.figures import arms as drawing
 from leadline.sweep import arms
 
+BENCH = Path(__file__).resolve().parents[1] / "bench"
 BASE = {"run": "trial:full", "max_epochs": 2}
 MIXUP = {"pairing": ["region", "label", "entropy"], "plain_epochs": 1}
 TRIALS = [
@@ -175,6 +177,30 @@ def test_arms_with_other_rows_have_no_claim_and_no_changed_rows(trained, monkeyp
     found = sweep.study(trained)
     assert found.claim == [] and found.changed.height == 0
     assert any("ids" in note for note in found.notes) and "no claim about mixed: see above" in found.notes
+
+
+def test_an_arm_that_the_data_do_not_allow_is_named_and_the_others_compared(trained, tmp_path, monkeypatch):
+    """And a bench goes on without it only where it says so."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    from common import trained as trained_by_a_bench
+
+    place = shutil.copytree(trained.path, tmp_path / trained.path.name)
+    (tmp_path / "dry.txt").write_text("\n".join(_ids_of_one_class(trained)))
+    refused = {"name": "one-class", "set": {"select.ids": str(tmp_path / "dry.txt")}}
+    document = {**trained.document, "seeds": [0], "trials": [*TRIALS, refused]}
+    (place / sweep.DEFINITION).unlink()  # of the sweep without this arm
+    with pytest.raises(SystemExit, match="not finished: one-class-s0"):
+        trained_by_a_bench(document, tmp_path, jobs=1)
+    loaded = trained_by_a_bench(document, tmp_path, jobs=1, refusable=True)
+    found = sweep.study(loaded)
+    assert [arm.name for arm in found.arms] == ["full", "easy+ambiguous", "mixed"]
+    assert "3 of 4 trials are finished" in found.notes
+    assert "one-class is not there: select: only class `dry` is left; keep more" in found.notes
+
+
+def _ids_of_one_class(trained):
+    train = package.open(trained.path / "full-s0").train
+    return [str(i) for i, gold in zip(train.ids, train.gold, strict=True) if gold == 0]
 
 
 def test_files_of_an_earlier_study_do_not_stay(trained, found, tmp_path):

@@ -169,7 +169,7 @@ print(sorted(launch.local(works, 2, lambda event: None).items()), flush=True)
 """
 # Notes each signal that reaches it; SIGTERM ends it as it would end a training. (A shell would unblock what we block.)
 POLITE = """
-import signal, sys, time
+import signal, sys
 def note(number, frame):
     open("DIR/ME.got", "a").write(signal.Signals(number).name + " ")
     if number == signal.SIGTERM:
@@ -178,14 +178,14 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, note)
 open("DIR/ME.up", "w").close()
 while True:
-    time.sleep(0.01)
+    signal.pause()
 """
 STUBBORN = """
-import signal, time
+import signal
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 open("DIR/ME.up", "w").close()
 while True:
-    time.sleep(0.01)
+    signal.pause()
 """
 
 
