@@ -46,6 +46,27 @@ def test_a_score_is_taken_as_it_is(base):
     assert len(unsure.rows) == 16
 
 
+def test_a_class_that_the_choice_favours_is_told(base, tmp_path):
+    """Only from 5 points above its share of all examples on."""
+    gold, ids = base.train.gold, base.train.ids
+    one = int(np.argmin(np.bincount(gold)))
+    inside, others = np.flatnonzero(gold == one), np.flatnonzero(gold != one)
+
+    def says(kept):
+        (tmp_path / "ids").write_text("\n".join(str(ids[row]) for row in kept))
+        return chosen(base, select={"ids": str(tmp_path / "ids")}).says[1:]
+
+    n, m = len(inside), len(others)
+    assert n < 64 and says(range(64)) == ()
+    few = others[: n // 2]  # so that two thirds of what is kept are of the rarer class
+    (told,) = says([*inside, *few])
+    share = n / (n + len(few))
+    shares = f"{share:.0%} of the examples trained on, {n / 64:.0%} of all"
+    assert told == f"class `{base.train.classes[one]}` is {shares}: answers will lean towards it"
+    cut = next(k for k in range(m, 0, -1) if n / (n + k) - n / 64 >= 0.05)
+    assert says([*inside, *others[:cut]]) and not says([*inside, *others[: cut + 1]])
+
+
 def test_equal_steps_and_the_random_control(base):
     part = {"keep": ["easy", "none"]}
     easy = chosen(base, select=part, steps="same-as-full")
@@ -205,7 +226,8 @@ def test_the_loop_trains_what_was_chosen(tmp_path):
     assert len(run.train) == 64 == run.predictions("train").height  # those left out are predicted out of sample
     checks = [{check["name"] for check in each.events("check")[0]["checks"]} for each in (first, run)]
     assert checks[0] - checks[1] == {"every example has an outcome"}  # those left out are not missed
-    assert [says.split(" ")[0] for says in run.events("plan")[0]["says"]] == ["trained", "weights", "curriculum:"]
+    told = run.events("plan")[0]["says"]
+    assert [says.split(" ")[0] for says in told] == ["trained", "weights", "curriculum:", "class"]
 
 
 def test_without_input_nothing_but_the_prior_is_learned(tmp_path):

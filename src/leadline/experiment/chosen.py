@@ -18,6 +18,8 @@ from leadline.recipe import Recipe, Select
 from leadline.runs import Run, Standing
 from leadline.scores import SCORES
 
+LEAN = 0.05  # a class's share of what is chosen above its share of all, from which a person is told
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -46,16 +48,13 @@ def choose(recipe: Recipe, train: Examples, base: Run | None) -> Chosen:
         says += [f"weights by {w.score} ({w.rule}, {w.favour} examples count more): {spread}"]
     if recipe.curriculum is not None:
         plan, told = _curriculum(recipe, train, rows, entries, standing)
-        return Chosen(rows, plan, weights, (*says, told))
-    plain = every(rows)
-    if entries != len(rows):
-        says += [f"{len(rows):,} examples are gone through until the steps of {n:,} are taken"]
-        plain = subset.as_many_as(rows, entries, seed)
-    if recipe.mixup is None:
-        return Chosen(rows, plain, weights, tuple(says))
-    size = n if recipe.mixup.size == "original" else entries
-    plan, told_of_it = mixed.plan(recipe, rows, source, size, plain)
-    return Chosen(rows, plan, weights, (*says, *told_of_it))
+    else:
+        plan, told = _plain(rows, n, entries, seed)
+    if recipe.mixup is not None:
+        size = n if recipe.mixup.size == "original" else entries
+        plan, more = mixed.plan(recipe, rows, source, size, plan)
+        told += more
+    return Chosen(rows, plan, weights, (*says, *told, *_leaning(rows, train)))
 
 
 def _standing(recipe: Recipe, train: Examples, base: Run | None) -> Callable[[], Standing]:
@@ -117,9 +116,30 @@ def _check(rows: np.ndarray, train: Examples) -> None:
             raise InputError(f"select: only class `{train.classes[left[0]]}` is left; keep more")
 
 
+def _plain(rows: np.ndarray, n: int, entries: int, seed: int) -> tuple[Plan, list[str]]:
+    if entries == len(rows):
+        return every(rows), []
+    told = f"{len(rows):,} examples are gone through until the steps of {n:,} are taken"
+    return subset.as_many_as(rows, entries, seed), [told]
+
+
+def _leaning(rows: np.ndarray, train: Examples) -> list[str]:
+    """Regions and scores are no blind draws: what they keep may hold a class more often than all examples do."""
+    if not train.classes or train.soft:
+        return []
+    k = len(train.classes)
+    kept, everywhere = (np.bincount(gold, minlength=k) / len(gold) for gold in (train.gold[rows], train.gold))
+    most = int(np.argmax(kept - everywhere))
+    if kept[most] - everywhere[most] < LEAN:
+        return []
+    name = train.classes[most]
+    shares = f"{kept[most]:.0%} of the examples trained on, {everywhere[most]:.0%} of all"
+    return [f"class `{name}` is {shares}: answers will lean towards it"]
+
+
 def _curriculum(
     recipe: Recipe, train: Examples, rows: np.ndarray, entries: int, standing: Callable[[], Standing]
-) -> tuple[Plan, str]:
+) -> tuple[Plan, list[str]]:
     c = recipe.curriculum
     assert c is not None
     if c.score is None:
@@ -136,4 +156,4 @@ def _curriculum(
     told = (
         f"curriculum: {order_by}, {c.pacing} from {share(0.0):.2f} of the examples, all at {c.full_at:g} of the steps"
     )
-    return plan, told + (f"; {unknown} without a score last" if unknown else "")
+    return plan, [told + (f"; {unknown} without a score last" if unknown else "")]
