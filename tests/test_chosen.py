@@ -62,7 +62,7 @@ def test_a_class_that_the_choice_favours_is_told(base, tmp_path):
     (told,) = says([*inside, *few])
     share = n / (n + len(few))
     shares = f"{share:.0%} of the examples trained on, {n / 64:.0%} of all"
-    assert told == f"class `{base.train.classes[one]}` is {shares}: answers will lean towards it"
+    assert told == f"class `{base.train.classes[one]}` is {shares}: answers may lean towards it"
     cut = next(k for k in range(m, 0, -1) if n / (n + k) - n / 64 >= 0.05)
     assert says([*inside, *others[:cut]]) and not says([*inside, *others[: cut + 1]])
 

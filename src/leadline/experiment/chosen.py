@@ -134,7 +134,7 @@ def _leaning(rows: np.ndarray, train: Examples) -> list[str]:
         return []
     name = train.classes[most]
     shares = f"{kept[most]:.0%} of the examples trained on, {everywhere[most]:.0%} of all"
-    return [f"class `{name}` is {shares}: answers will lean towards it"]
+    return [f"class `{name}` is {shares}: answers may lean towards it"]
 
 
 def _curriculum(
